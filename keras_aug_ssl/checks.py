@@ -1,0 +1,108 @@
+"""The one wording of errors, and the argument limits every part shares.
+
+Each function returns the checked value or raises. An error says who was called, which argument, what was expected,
+what came, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+
+def fail(owner: str, name: str, expected: str, received: Any, advice: str = "", error: type[Exception] = ValueError) -> NoReturn:
+    """Raises `error` in the library's one wording.
+
+    Args:
+        owner: class or function the user called, e.g. `"RandomRotation"`.
+        name: the argument at fault.
+        expected: completes the sentence "`name` must be ...".
+        received: the value that came; shown by `repr`, shortened.
+        advice: what to do instead, a full sentence; empty when `expected` already says it.
+        error: `ValueError` for a wrong value, `TypeError` for a wrong kind.
+    """
+    shown = repr(received)
+    if len(shown) > 120:
+        shown = shown[:117] + "..."
+    raise error(f"{owner}: `{name}` must be {expected}; received {shown}." + (f" {advice}" if advice else ""))
+
+
+def number(
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """Returns `value` as a float when it lies in the interval from `low` to `high`; either end may be open."""
+    expected = "a finite number" + _interval(low, high, low_open, high_open)
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        fail(owner, name, expected, value, error=TypeError)
+    inside = (low < result if low_open else low <= result) and (result < high if high_open else result <= high)
+    if not math.isfinite(result) or not inside:
+        fail(owner, name, expected, value)
+    return result
+
+
+def integer(owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> int:
+    """Returns `value` as an int when it is whole and lies in [low, high]."""
+    expected = "a whole number" + _interval(low, high, False, False)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__index__"):
+        fail(owner, name, expected, value, error=TypeError)
+    if value != int(value) or not low <= value <= high:
+        fail(owner, name, expected, value)
+    return int(value)
+
+
+def one_of(owner: str, name: str, value: Any, choices: Iterable[Any]) -> Any:
+    """Returns `value` when it is one of `choices`."""
+    choices = tuple(choices)
+    if value not in choices:
+        fail(owner, name, "one of " + ", ".join(map(repr, choices)), value)
+    return value
+
+
+def interval(
+    owner: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    around: float | None = None,
+) -> tuple[float, float]:
+    """Returns (lower, upper) with `low <= lower <= upper <= high`.
+
+    A single number f stands for `(around - f, around + f)` when `around` is given, cut off at `low` and `high`.
+    """
+    expected = f"(lower, upper) with {low:g} <= lower <= upper <= {high:g}"
+    advice = ""
+    if around is not None:
+        expected += ", or one number >= 0"
+        advice = f"One number f stands for ({around:g} - f, {around:g} + f)."
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
+        lower, upper = (number(owner, name, v) for v in value)
+    elif around is not None and not isinstance(value, (str, bytes, Sequence)):
+        spread = number(owner, name, value, 0.0)
+        lower, upper = max(low, around - spread), min(high, around + spread)
+    else:
+        fail(owner, name, expected, value, advice)
+    if not low <= lower <= upper <= high:
+        fail(owner, name, expected, value, advice)
+    return lower, upper
+
+
+def _interval(low: float, high: float, low_open: bool, high_open: bool) -> str:
+    if low == -math.inf and high == math.inf:
+        return ""
+    if high == math.inf:
+        return f" {'>' if low_open else '>='} {low:g}"
+    if low == -math.inf:
+        return f" {'<' if high_open else '<='} {high:g}"
+    return f" in {'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
