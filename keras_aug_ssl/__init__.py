@@ -1,7 +1,11 @@
 """Augmentation, semi-supervised learning and adversarial learning for Keras 3 on TensorFlow, on one engine."""
 
-from keras_aug_ssl import backend as backend  # isort: split  (first: its errors say what to install)
+# First, since its errors say what to install when the imports below can't work.
+from keras_aug_ssl import backend as backend
 
+# isort: split
 from keras_aug_ssl import data as data
+from keras_aug_ssl import layers as layers
+from keras_aug_ssl.layers.pipeline import Pipeline as Pipeline
 
 __version__ = "0.1.0"

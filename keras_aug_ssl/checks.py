@@ -6,12 +6,15 @@ what came, and what to do about it.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 
-def fail(owner: str, name: str, expected: str, received: Any, advice: str = "", error: type[Exception] = ValueError) -> NoReturn:
+def fail(
+    owner: str, name: str, expected: str, received: Any, advice: str = "", error: type[Exception] = ValueError
+) -> NoReturn:
     """Raises `error` in the library's one wording.
 
     Args:
@@ -76,26 +79,57 @@ def interval(
     high: float = math.inf,
     *,
     around: float | None = None,
+    start: float | None = None,
 ) -> tuple[float, float]:
     """Returns (lower, upper) with `low <= lower <= upper <= high`.
 
-    A single number f stands for `(around - f, around + f)` when `around` is given, cut off at `low` and `high`.
+    A single number f >= 0 stands for `(around - f, around + f)` when `around` is given, cut off at `low` and `high`, and
+    for `(start, f)` when `start` is.
     """
     expected = f"(lower, upper) with {low:g} <= lower <= upper <= {high:g}"
     advice = ""
     if around is not None:
         expected += ", or one number >= 0"
         advice = f"One number f stands for ({around:g} - f, {around:g} + f)."
+    elif start is not None:
+        expected += f", or one number >= {start:g}"
+        advice = f"One number f stands for ({start:g}, f)."
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
         lower, upper = (number(owner, name, v) for v in value)
-    elif around is not None and not isinstance(value, (str, bytes, Sequence)):
+    elif isinstance(value, (str, bytes, Sequence)) or around is None and start is None:
+        fail(owner, name, expected, value, advice)
+    elif around is not None:
         spread = number(owner, name, value, 0.0)
         lower, upper = max(low, around - spread), min(high, around + spread)
     else:
-        fail(owner, name, expected, value, advice)
+        lower, upper = start or 0.0, number(owner, name, value)
     if not low <= lower <= upper <= high:
         fail(owner, name, expected, value, advice)
     return lower, upper
+
+
+def optional_package(owner: str, module: str, extra: str) -> Any:
+    """Imports and returns `module`, whose package only the extra named `extra` installs."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{owner}: needs the package {module.split('.')[0]!r}, which is not installed. "
+            f'Install it with: pip install "keras_aug_ssl[{extra}]"'
+        ) from error
+
+
+def probability(owner: str, name: str, value: Any) -> tuple[float, float]:
+    """Returns the range a chance is drawn from: one number p in [0, 1] stands for (p, p)."""
+    return interval(owner, name, value if isinstance(value, (str, bytes, Sequence)) else (value, value), 0.0, 1.0)
+
+
+def value_range(owner: str, value: Any) -> tuple[float, float]:
+    """Returns (black, white) with black < white."""
+    low, high = interval(owner, "value_range", value)
+    if low == high:
+        fail(owner, "value_range", "(black, white) with black < white", value)
+    return low, high
 
 
 def _interval(low: float, high: float, low_open: bool, high_open: bool) -> str:

@@ -1,0 +1,122 @@
+"""Keys to per-image draws: the only file that draws random numbers.
+
+Every number here is a pure function of a key and of the position of the image in the stream of data. The bits come from
+Philox 4x32 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") as integers and become floats by our own
+rule, because TensorFlow's float draws, and its scrambling of a seed into a Philox key, differ between the plain and the
+XLA-compiled operation and its integer draws do not. Image `i` of a batch that starts at position `first` always reads the words of position `first + i`, so neither
+the batch size nor the batch-mates nor the number of workers can change what happens to it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_PHILOX = 1  # tf.random.Algorithm.PHILOX, as the raw operations spell it
+_FOLD_DOMAIN = 1 << 62  # added to the counter's high word: keeps folded keys and image draws apart
+
+
+def as_key(seed: Any) -> tf.Tensor:
+    """Returns `seed`, an int or two ints, as a (2,) int64 key."""
+    key = tf.cast(tf.convert_to_tensor(seed), tf.int64)
+    if key.shape.rank == 0:
+        key = tf.stack([key, tf.zeros_like(key)])
+    if key.shape.rank != 1 or key.shape[0] not in (2, None):
+        raise ValueError(f"`seed` must be an int or two ints; received {seed!r}.")
+    return key
+
+
+def fresh_seed() -> int:
+    """A seed nobody has asked for before, from the operating system's entropy."""
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def fold_in(key: tf.Tensor, number: Any) -> tf.Tensor:
+    """Returns a new (2,) key for `number` (an int or an int scalar); the order of repeated folding matters."""
+    words = _bits(key, tf.cast(number, tf.int64), 1, 4, _FOLD_DOMAIN)
+    return tf.cast(words[0, :2], tf.int64)
+
+
+def uniforms(key: tf.Tensor, batch_size: Any, count: int, first: Any = 0) -> list[tf.Tensor]:
+    """Draws `count` independent numbers an image.
+
+    Args:
+        key: (2,) int64.
+        batch_size: number of images, an int or a scalar tensor.
+        count: numbers an image.
+        first: position of the first image in the stream of data.
+
+    Returns:
+        `count` tensors (B,) float32, each uniform in [0, 1) on a grid of 2^-24.
+    """
+    return tf.unstack(_unit(_bits(key, first, batch_size, count)), axis=1)
+
+
+def uniform_array(key: tf.Tensor, batch_size: Any, shape: tuple[Any, ...], first: Any = 0) -> tf.Tensor:
+    """Draws an array of uniforms in [0, 1) an image: (B, *shape) float32."""
+    count = math.prod(shape) if all(isinstance(n, int) for n in shape) else tf.reduce_prod(tf.stack(shape))
+    return tf.reshape(_unit(_bits(key, first, batch_size, count)), [batch_size, *shape])
+
+
+def normal_array(key: tf.Tensor, batch_size: Any, shape: tuple[Any, ...], first: Any = 0) -> tf.Tensor:
+    """Draws an array of standard normals an image by the Box-Muller transform: (B, *shape) float32."""
+    pairs = uniform_array(key, batch_size, (*shape, 2), first)
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - pairs[..., 0]))  # 1 - u lies in (0, 1]: the logarithm stays finite
+    return radius * tf.cos((2.0 * math.pi) * pairs[..., 1])
+
+
+def between(unit: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Maps uniforms in [0, 1) to [low, high)."""
+    return low + (high - low) * unit
+
+
+def below(unit: tf.Tensor, bound: Any) -> tf.Tensor:
+    """Maps uniforms in [0, 1) to whole numbers 0 .. bound - 1, int32."""
+    bound = tf.cast(bound, tf.float32)
+    return tf.cast(tf.minimum(tf.floor(unit * bound), bound - 1.0), tf.int32)
+
+
+def beta(unit: tf.Tensor, a: Any, b: Any) -> tf.Tensor:
+    """Maps uniforms to Beta(a, b) draws by bisecting the distribution function.
+
+    TensorFlow draws Beta numbers from gamma draws, whose operation XLA lacks on the CPU; the regularised incomplete
+    beta function compiles everywhere. 26 halvings give an absolute error below 2^-26. Where Beta(a, b) piles up at an
+    end closer than that (a, b << 1), the end itself is returned, as it should be.
+    """
+    low, high = tf.zeros_like(unit), tf.ones_like(unit)
+    a, b = tf.cast(a, tf.float32) + low, tf.cast(b, tf.float32) + low
+    for _ in range(26):
+        middle = 0.5 * (low + high)
+        left = tf.math.betainc(a, b, middle) < unit
+        low, high = tf.where(left, middle, low), tf.where(left, high, middle)
+    return 0.5 * (low + high)
+
+
+def permutation(key: tf.Tensor, size: Any) -> tf.Tensor:
+    """Draws a permutation of 0 .. size - 1, (size,) int32."""
+    return tf.argsort(_bits(key, 0, size, 1)[:, 0], stable=True)
+
+
+def _bits(key: tf.Tensor, first: Any, rows: Any, columns: Any, domain: int = 0) -> tf.Tensor:
+    """Random int32 words (rows, columns); row r reads the counter blocks of position `first + r`."""
+    blocks = (columns + 3) // 4  # Philox yields four words a counter value
+    key = tf.cast(key, tf.uint64)
+    words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=tf.stack([tf.cast(rows, tf.int32), tf.cast(4 * blocks, tf.int32)]),
+        key=key[:1],
+        counter=tf.stack([tf.cast(first, tf.uint64) * tf.cast(blocks, tf.uint64), key[1] + domain]),
+        alg=_PHILOX,
+        dtype=tf.int32,
+    )
+    words = words[:, :columns]
+    static = [n if isinstance(n, int) else None for n in (rows, columns)]
+    return tf.ensure_shape(words, static)
+
+
+def _unit(words: tf.Tensor) -> tf.Tensor:
+    """The 24 high bits of each word as a float in [0, 1): every value is exact in float32."""
+    high = tf.bitwise.right_shift(tf.bitcast(words, tf.uint32), tf.constant(8, tf.uint32))
+    return tf.cast(tf.cast(high, tf.int32), tf.float32) * 2.0**-24

@@ -1,0 +1,159 @@
+"""Matrices and displacement fields that say where each output pixel is read from.
+
+A matrix is (B, 3, 3), acts on column vectors (x, y, 1) with x to the right and y down in pixels, and takes a position in
+the *output* to the position in the *input* that it is read from (`out_to_in`). Pixel centres lie on whole numbers, so an
+image of width W is centred on (W - 1) / 2. Applying transform 1 and then transform 2 reads through the product
+`first @ second`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+Size = tuple[Any, Any]  # (height, width), each an int or an int32 scalar
+
+
+def matrix(rows: list[list[Any]]) -> tf.Tensor:
+    """Stacks 3x3 entries, each a number or a (B,) tensor, into (B, 3, 3) matrices."""
+    like = next(entry for row in rows for entry in row if tf.is_tensor(entry) and entry.shape.rank == 1)
+    entries = [tf.cast(entry, tf.float32) + tf.zeros_like(like) for row in rows for entry in row]
+    return tf.reshape(tf.stack(entries, -1), [-1, 3, 3])
+
+
+def identity(batch_size: Any) -> tf.Tensor:
+    """(B, 3, 3) identity matrices."""
+    return tf.eye(3, batch_shape=[batch_size])
+
+
+def centre(size: Size) -> tuple[tf.Tensor, tf.Tensor]:
+    """(x, y) of the middle of an image of `size`."""
+    height, width = (tf.cast(n, tf.float32) for n in size)
+    return (width - 1.0) / 2.0, (height - 1.0) / 2.0
+
+
+def translation(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Matrices that read from (x, y) further right and down: the picture moves by (-x, -y). Both (B,) pixels."""
+    return matrix([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
+
+
+def scaling(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Scaling about the origin; a factor above 1 reads from further out, so the picture shrinks. Both (B,)."""
+    zero = tf.zeros_like(x)
+    return matrix([[x, zero, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]])
+
+
+def rotation(degrees: tf.Tensor) -> tf.Tensor:
+    """Rotation about the origin.
+
+    Args:
+        degrees: (B,) angles, counter-clockwise as seen on screen. Multiples of 90 give matrices of exact 0, 1 and -1.
+
+    Returns:
+        (B, 3, 3) matrices taking an output pixel to the input pixel it is read from.
+    """
+    cos, sin = _cos_sin(degrees)
+    return matrix([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+def shear(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Reads `x * row` further right and `y * column` further down, at once and about the origin. Both (B,)."""
+    return matrix([[1.0, x, 0.0], [y, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def flip(horizontal: tf.Tensor, vertical: tf.Tensor) -> tf.Tensor:
+    """Mirrors about the origin where the (B,) booleans say so."""
+    sign = [tf.where(coin, -1.0, 1.0) for coin in (horizontal, vertical)]
+    return scaling(*sign)
+
+
+def about(point: tuple[Any, Any], matrices: tf.Tensor) -> tf.Tensor:
+    """Moves the origin of `matrices` to `point` (x, y): numbers, scalars or (B,)."""
+    x, y = (tf.cast(p, tf.float32) for p in point)
+    shifted = tf.einsum("bij,bj->bi", matrices[:, :2, :2], _pair(x, y, matrices))
+    offset = matrices[:, :2, 2] + _pair(x, y, matrices) - shifted
+    return tf.concat([tf.concat([matrices[:, :2, :2], offset[..., None]], 2), matrices[:, 2:]], 1)
+
+
+def crop(left: tf.Tensor, top: tf.Tensor, width: tf.Tensor, height: tf.Tensor, output: Size) -> tf.Tensor:
+    """Reads the rectangle at (left, top), `width` x `height` input pixels, all (B,), into an image of size `output`.
+
+    The rectangle's outer edges meet the output's outer edges (half-pixel centres), as in every resize of TensorFlow 2.
+    """
+    scale_x, scale_y = width / tf.cast(output[1], tf.float32), height / tf.cast(output[0], tf.float32)
+    zero = tf.zeros_like(scale_x)
+    offset_x, offset_y = left + 0.5 * (scale_x - 1.0), top + 0.5 * (scale_y - 1.0)
+    return matrix([[scale_x, zero, offset_x], [zero, scale_y, offset_y], [0.0, 0.0, 1.0]])
+
+
+def perspective(corners_out: tf.Tensor, corners_in: tf.Tensor) -> tf.Tensor:
+    """Homographies through four point pairs.
+
+    Args:
+        corners_out, corners_in: (B, 4, 2) points (x, y); no three of them on a line.
+
+    Returns:
+        (B, 3, 3) matrices with entry (2, 2) = 1 that take `corners_out` to `corners_in`.
+    """
+    x, y = corners_out[..., 0], corners_out[..., 1]
+    u, v = corners_in[..., 0], corners_in[..., 1]
+    zero, one = tf.zeros_like(x), tf.ones_like(x)
+    rows_u = tf.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    rows_v = tf.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    solution = _solve(tf.concat([rows_u, rows_v], 1), tf.concat([u, v], 1))
+    return tf.reshape(tf.concat([solution, one[:, :1]], 1), [-1, 3, 3])
+
+
+def inverse(matrices: tf.Tensor) -> tf.Tensor:
+    """Inverse of (B, 3, 3) matrices by cofactors: exact where the entries are, and compilable everywhere."""
+    a, b, c = (matrices[:, row] for row in range(3))
+    cofactors = tf.stack([tf.linalg.cross(b, c), tf.linalg.cross(c, a), tf.linalg.cross(a, b)], 2)
+    determinant = tf.reduce_sum(a * cofactors[:, :, 0], 1)
+    return cofactors / determinant[:, None, None]
+
+
+def transform(matrices: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
+    """Applies (B, 3, 3) matrices to (B, N, 2) points (x, y)."""
+    homogeneous = tf.concat([points, tf.ones_like(points[..., :1])], -1)
+    moved = tf.einsum("bij,bnj->bni", matrices, homogeneous)
+    depth = moved[..., 2:]
+    # A point on the horizon has depth 0: keep it finite, far away, and on its side.
+    depth = tf.where(tf.abs(depth) < 1e-6, tf.where(depth < 0, -1e-6, 1e-6), depth)
+    return moved[..., :2] / depth
+
+
+def _pair(x: tf.Tensor, y: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
+    like = tf.zeros_like(matrices[:, 0, 0])
+    return tf.stack([x + like, y + like], -1)
+
+
+def _cos_sin(degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cosine and sine, exact at the quarter turns: the angle is reduced to [-45, 45] first."""
+    turns = tf.round(degrees / 90.0)
+    rest = (degrees - 90.0 * turns) * (math.pi / 180.0)
+    cos, sin = tf.cos(rest), tf.sin(rest)
+    quadrant = tf.math.floormod(turns, 4.0)
+    swap = tf.equal(tf.math.floormod(turns, 2.0), 1.0)
+    cos, sin = tf.where(swap, -sin, cos), tf.where(swap, cos, sin)
+    negative = quadrant >= 2.0
+    return tf.where(negative, -cos, cos), tf.where(negative, -sin, sin)
+
+
+def _solve(coefficients: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """Solves (B, n, n) systems by Gauss-Jordan elimination with row pivoting.
+
+    `tf.linalg.solve` has no XLA kernel on the CPU, and a homography's 8 x 8 system needs eight short steps only.
+    """
+    rows = tf.concat([coefficients, right[..., None]], -1)
+    n = coefficients.shape[1]
+    for column in range(n):
+        candidates = tf.abs(rows[:, :, column]) - tf.where(tf.range(n) < column, math.inf, 0.0)
+        pivot = tf.one_hot(tf.argmax(candidates, 1), n)[..., None]
+        here = tf.one_hot([column], n)[..., None]
+        pivot_row, this_row = tf.reduce_sum(pivot * rows, 1, True), rows[:, column : column + 1]
+        rows = rows + (pivot - here) * (this_row - pivot_row)  # swap the two
+        pivot_row = pivot_row / pivot_row[..., column : column + 1]
+        rows = here * pivot_row + (1.0 - here) * (rows - rows[..., column : column + 1] * pivot_row)
+    return rows[..., -1]

@@ -1,0 +1,112 @@
+"""Tone curves: every channel value goes through a function of its own, whatever its neighbours are.
+
+A curve takes values scaled to [0, 1] (0 = black, 1 = white), shaped (B, ..., C), and returns values in [0, 1]. On images
+of 256 levels a run of curves is evaluated on the levels only and becomes one table (B, 256, C); elsewhere it is
+evaluated on the pixels. Curves that depend on the image (`equalize`, `autocontrast`) read its histogram, and the
+histogram after a curve is the old one pushed through the table, so the pixels are read twice at the most.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+LEVELS = 256
+
+
+def posterize(values: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
+    """Keeps the (B,) highest `bits` of an 8-bit scale: 8 changes nothing, 1 leaves two tones."""
+    step = tf.pow(2.0, 8.0 - _per_image(bits, values))
+    kept = step * tf.floor(tf.round(values * 255.0 * 1024.0) / 1024.0 / step) / 255.0  # the rounding absorbs k/255*255 != k
+    return tf.where(step <= 1.0, values, kept)
+
+
+def solarize(values: tf.Tensor, addition: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+    """Adds (B,) `addition`, clips, then inverts what lies above the (B,) `threshold`; both on the scale of 0 to 1."""
+    values = tf.clip_by_value(values + _per_image(addition, values), 0.0, 1.0)
+    return tf.where(values > _per_image(threshold, values), 1.0 - values, values)
+
+
+def gamma(values: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
+    """values ** exponent, (B,) exponents > 0: above 1 darkens."""
+    exponent = _per_image(exponent, values)
+    return tf.where(exponent == 1.0, values, tf.pow(values, exponent))
+
+
+def autocontrast(values: tf.Tensor, counts: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """Stretches each channel so that its darkest level becomes 0 and its brightest 1; a flat channel stays.
+
+    Args:
+        values: (B, ..., C) in [0, 1].
+        counts: (B, 256, C) pixels at each entry of `table`.
+        table: (B, 256, C) the values counted.
+    """
+    seen = counts > 0.0
+    low = tf.reduce_min(tf.where(seen, table, 1.0), 1)
+    high = tf.reduce_max(tf.where(seen, table, 0.0), 1)
+    low, high = _per_channel(low, values), _per_channel(high, values)
+    span = tf.where(high > low, high - low, 1.0)
+    return tf.where(high > low, tf.clip_by_value((values - low) / span, 0.0, 1.0), values)
+
+
+def equalize_table(counts: tf.Tensor) -> tf.Tensor:
+    """Histogram equalisation as Pillow's and torchvision's: (B, 256, C) counts to (B, 256, C) values in [0, 1].
+
+    The cumulative count, less that of the darkest level present, is spread over the range; a flat channel stays.
+    """
+    total = tf.reduce_sum(counts, 1, keepdims=True)
+    cumulative = tf.cumsum(counts, 1)
+    occupied = tf.where(counts > 0.0, cumulative, total)
+    darkest = tf.reduce_min(occupied, 1, keepdims=True)
+    spread = (cumulative - darkest) / tf.maximum(total - darkest, 1.0)
+    levels = tf.range(LEVELS, dtype=tf.float32)[None, :, None] / (LEVELS - 1.0)
+    return tf.where(total > darkest, tf.clip_by_value(spread, 0.0, 1.0), levels + tf.zeros_like(counts))
+
+
+def levels(values: tf.Tensor) -> tf.Tensor:
+    """The nearest of the 256 levels of values in [0, 1], int32."""
+    return tf.cast(tf.round(tf.clip_by_value(values, 0.0, 1.0) * (LEVELS - 1.0)), tf.int32)
+
+
+def histogram(level: tf.Tensor) -> tf.Tensor:
+    """Counts (B, 256, C) float32 of (B, H, W, C) int32 levels, each image and channel by itself."""
+    return _count(level, tf.ones_like(level, tf.float32))
+
+
+def push(counts: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """The histogram (B, 256, C) after `table` (B, 256, C), values in [0, 1], was applied."""
+    return _count(levels(table), counts)
+
+
+def look_up(level: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """Reads (B, 256, C) `table` at (B, H, W, C) int32 `level`."""
+    shape = tf.shape(level)
+    channels = level.shape[-1]
+    entries = tf.reshape(level * channels + tf.range(channels), [shape[0], -1])
+    flat = tf.reshape(table, [shape[0], LEVELS * channels])
+    return tf.reshape(tf.gather(flat, entries, batch_dims=1), shape)
+
+
+def interpolate(values: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """Reads `table` at (B, H, W, C) values in [0, 1] that lie between its levels, linearly."""
+    position = tf.clip_by_value(values, 0.0, 1.0) * (LEVELS - 1.0)
+    lower = tf.minimum(tf.floor(position), LEVELS - 2.0)
+    index, rest = tf.cast(lower, tf.int32), position - lower
+    return look_up(index, table) * (1.0 - rest) + look_up(index + 1, table) * rest
+
+
+def _count(level: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Sums (B, ..., C) `weights` by level, image and channel: (B, 256, C)."""
+    batch, channels = tf.shape(level)[0], level.shape[-1]
+    images = tf.reshape(tf.range(batch), [-1] + [1] * (level.shape.rank - 1))
+    bins = (images * LEVELS + level) * channels + tf.range(channels)
+    sums = tf.math.unsorted_segment_sum(tf.reshape(weights, [-1]), tf.reshape(bins, [-1]), batch * LEVELS * channels)
+    return tf.reshape(sums, [batch, LEVELS, channels])
+
+
+def _per_image(parameter: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(parameter, [-1] + [1] * (values.shape.rank - 1))
+
+
+def _per_channel(parameter: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    shape = tf.shape(parameter)
+    return tf.reshape(parameter, tf.concat([shape[:1], [1] * (values.shape.rank - 2), shape[1:]], 0))

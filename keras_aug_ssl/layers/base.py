@@ -1,0 +1,224 @@
+"""The layer every augmentation is: it draws parameters, and what is drawn is executed elsewhere, once for a run of layers.
+
+A subclass says what to draw (`draw`), what leaves an image alone (`keep`), and belongs to a family (`GeometricLayer`,
+`ColourLayer`, ...) whose `run` executes a whole run of neighbours of that family in one go.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_aug_ssl import checks, draws
+from keras_aug_ssl.kernels import boxes as box_kernels
+from keras_aug_ssl.layers import planning
+from keras_aug_ssl.layers.batch import Batch, Layout, Spec, pack, unpack
+
+Parameters = dict[str, Any]
+
+
+def compiled(function: Callable[..., Any], wanted: bool) -> Callable[..., Any]:
+    """`function` as a unit of its own for XLA when `wanted`, else as it is. One unit ends where another begins."""
+    return tf.function(function, jit_compile=True, autograph=False) if wanted else function
+
+
+def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch, jit: bool) -> Batch:
+    """Executes layers with their parameters, neighbours that fuse in one go, and returns images in their own dtype."""
+    for run in planning.runs([layer for layer, _ in steps]):
+        batch = run.family.run([steps[i] for i in run.indices], batch, jit)
+    return batch.replace(images=compiled(_to_dtype, jit)(batch.images, batch.dtype))
+
+
+def _to_dtype(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Rounds to whole numbers and saturates where `dtype` holds whole numbers; nothing wraps."""
+    if images.dtype == dtype:
+        return images
+    if dtype.is_integer:
+        images = tf.clip_by_value(tf.round(images), float(dtype.min), float(dtype.max))
+    return tf.cast(images, dtype)
+
+
+def _within(images: tf.Tensor, low: float, high: float) -> bool:
+    if images.dtype == tf.uint8 and low <= 0.0 and high >= 255.0:
+        return True
+    margin = 1e-3 * (high - low)  # earlier float arithmetic may overshoot by rounding
+    values = tf.cast(images, tf.float32)
+    return bool(tf.reduce_min(values) >= low - margin and tf.reduce_max(values) <= high + margin)
+
+
+class AugmentationLayer(keras.layers.Layer):
+    """Base of all augmentation layers.
+
+    Args:
+        seed: int; two layers with the same seed draw the same sequence. None draws one.
+        data_format: `"channels_last"` or `"channels_first"`; None takes Keras's setting.
+        bounding_box_format: how boxes are written, one of Keras's formats; needed when boxes come.
+        **kwargs: as for any Keras layer (`name`, ...).
+    """
+
+    what = ""  # what the family does in one pass over the pixels, for `Pipeline.plan`
+    jit_compile: bool | str = "auto"
+    value_range: tuple[float, float] | None = None  # set by layers whose effect depends on what black and white are
+    pointwise = False  # True: every pixel changes by itself, so mirroring before or after makes no difference
+    independent = True  # False: an image's result depends on the rest of its batch, as when images are mixed
+    mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        data_format: str | None = None,
+        bounding_box_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.seed = None if seed is None else checks.integer(owner, "seed", seed)
+        formats = ("channels_last", "channels_first")
+        self.data_format = checks.one_of(owner, "data_format", data_format or keras.config.image_data_format(), formats)
+        if bounding_box_format is not None:
+            checks.one_of(owner, "bounding_box_format", bounding_box_format, box_kernels.FORMATS)
+        self.bounding_box_format = bounding_box_format
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
+        # Images, labels and masks keep their dtype: nothing is cast on the way in, whatever the model's policy is.
+        self.autocast = False
+        self._convert_input_args = False
+        self._allow_non_tensor_positional_args = True
+
+    # --- what a subclass says -------------------------------------------------------------------------------------
+
+    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+        """Draws parameters, leading axis = batch, as a pure function of the (2,) int64 `key` and `spec`."""
+        raise NotImplementedError
+
+    def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
+        """`parameters` where the (B,) booleans are true, those of the identity elsewhere."""
+        raise NotImplementedError
+
+    def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
+        """(height, width) of the output for an input of `size`."""
+        return size
+
+    def at_inference(self, spec: Spec) -> Parameters | None:
+        """Parameters to use with `training=False`; None where that is the identity, as it is unless the size changes."""
+        return None
+
+    def parts(self, parameters: Parameters) -> list[tuple[AugmentationLayer, Parameters]]:
+        """The layers to execute, in order, with their share of `parameters`: itself, unless it holds others."""
+        return [(self, parameters)]
+
+    def fuses_with(self, other: AugmentationLayer) -> bool:
+        """Whether `other`, which follows, can be executed in one go with this layer."""
+        return False
+
+    @classmethod
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+        """Executes neighbours of one family, `(layer, parameters)` each, that fuse."""
+        raise NotImplementedError
+
+    # --- what a user calls ----------------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool = True, seed: Any = None) -> Any:
+        """Augments `inputs`.
+
+        Args:
+            inputs: images (B, H, W, C) or (H, W, C); or (images, labels[, sample_weight]); or a dict with Keras's keys.
+            training: False returns the inputs as they are (a cropping layer takes the middle).
+            seed: (2,) int key; given, the call is a pure function of the inputs and the key.
+
+        Returns:
+            The structure of `inputs`, every part in its dtype.
+        """
+        if not training:
+            return self._infer(inputs)
+        self._check_values(inputs)
+        key = draws.as_key(self.seed_generator.next() if seed is None else seed)
+        return self._in_graph(self._augment, inputs, key, 0)
+
+    def sample(self, inputs: Any, seed: Any, first: Any = 0) -> Parameters:
+        """Draws the parameters for `inputs` without applying them.
+
+        Args:
+            inputs: what the layer would be called with, or a `Spec`.
+            seed: (2,) int key, or one int.
+            first: position of the first image in the stream of data.
+
+        Returns:
+            A dict of tensors, leading axis = batch, to print, to plot, or to hand to `apply`.
+        """
+        spec = inputs if isinstance(inputs, Spec) else self._unpack(inputs)[0].spec(first)
+        return self.draw(spec, draws.as_key(seed))
+
+    def apply(self, inputs: Any, parameters: Parameters) -> Any:
+        """Applies drawn parameters: a pure function of its arguments."""
+        self._check_values(inputs)
+        return self._in_graph(self._apply, inputs, parameters)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"seed": self.seed, "data_format": self.data_format, "bounding_box_format": self.bounding_box_format}
+        return {**super().get_config(), **own}
+
+    # --- how it comes about ---------------------------------------------------------------------------------------
+
+    def _augment(self, inputs: Any, key: tf.Tensor, first: Any) -> Any:
+        batch, layout = self._unpack(inputs)
+        return self._execute(batch, layout, self.draw(batch.spec(first), key))
+
+    def _apply(self, inputs: Any, parameters: Parameters) -> Any:
+        batch, layout = self._unpack(inputs)
+        return self._execute(batch, layout, parameters)
+
+    def _infer(self, inputs: Any) -> Any:
+        if self.output_size((0, 0)) == (0, 0):
+            return inputs
+        batch, layout = self._unpack(inputs)
+        parameters = self.at_inference(batch.spec())
+        return inputs if parameters is None else self._execute(batch, layout, parameters)
+
+    def _execute(self, batch: Batch, layout: Layout, parameters: Parameters) -> Any:
+        return pack(execute(self.parts(parameters), batch, self._jit(batch)), layout)
+
+    def _unpack(self, inputs: Any) -> tuple[Batch, Layout]:
+        return unpack(inputs, type(self).__name__, self.data_format, self.bounding_box_format)
+
+    def _value_ranges(self) -> set[tuple[float, float]]:
+        return set() if self.value_range is None else {self.value_range}
+
+    def _check_values(self, inputs: Any) -> None:
+        """Images that leave `value_range` would be clipped without a word: found by dtype, and by value when eager."""
+        ranges = self._value_ranges()
+        if not ranges:
+            return
+        images = unpack(inputs, type(self).__name__, self.data_format, self.bounding_box_format)[0].images
+        eager = tf.executing_eagerly() and tf.size(images) > 0
+        for low, high in ranges:
+            if images.dtype == tf.uint8 and high <= 1.0:
+                seen: Any = "uint8 images"
+            elif eager and not _within(images, low, high):
+                seen = (float(tf.reduce_min(images)), float(tf.reduce_max(images)))
+            else:
+                continue
+            advice = "Say the range the images have in `value_range`, or rescale them."
+            checks.fail(type(self).__name__, "inputs", f"within value_range=({low:g}, {high:g})", seen, advice)
+
+    def _jit(self, batch: Batch) -> bool:
+        """Compile inside a graph whose images have a static size; eagerly, one operation follows the other."""
+        if self.jit_compile == "auto":
+            return not tf.executing_eagerly() and batch.images.shape[1:].is_fully_defined()
+        return bool(self.jit_compile)
+
+    def _in_graph(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls `function` inside a graph: the caller's when there is one, else one of the layer's own."""
+        if not tf.executing_eagerly():
+            return function(*arguments)
+        arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        return self._graphs[function.__name__](*arguments)
+
+    @functools.cached_property
+    def _graphs(self) -> dict[str, Callable[..., Any]]:
+        functions = (self._augment, self._apply)
+        return {f.__name__: tf.function(f, reduce_retracing=True, autograph=False) for f in functions}

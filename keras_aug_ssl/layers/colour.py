@@ -1,0 +1,275 @@
+"""Colour layers: each draws one linear colour change an image, and any run of them is one product a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_aug_ssl import checks, draws
+from keras_aug_ssl.kernels import colour
+from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.batch import Batch, Spec
+
+register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
+Factor = float | tuple[float, float]
+
+
+class ColourLayer(AugmentationLayer):
+    """Base of the layers that change colours linearly.
+
+    Parameters drawn: `matrix` (B, C+1, C+1) on (channels, 1), and, where contrast is involved, `of_mean` (B, C, C), which
+    multiplies the image's mean colour. Neighbours with the same value range fuse into one product, and values are
+    clipped to the range once, behind it: what one layer brightens out of range the next can bring back.
+
+    Args:
+        value_range: (black, white) of the images; the result is clipped to it.
+        **kwargs: as for `AugmentationLayer`.
+    """
+
+    what = "colour"
+    pointwise = True
+
+    def __init__(self, value_range: tuple[float, float] = (0, 255), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.value_range: tuple[float, float] = checks.value_range(type(self).__name__, value_range)
+
+    def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
+        """Draws the colour change of each image."""
+        raise NotImplementedError
+
+    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+        change = self.change(spec, key)._asdict()
+        return {name: value for name, value in change.items() if value is not None}
+
+    def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
+        kept = colour.keep(mask, colour.Linear(**parameters))._asdict()
+        return {name: value for name, value in kept.items() if value is not None}
+
+    def fuses_with(self, other: AugmentationLayer) -> bool:
+        return isinstance(other, ColourLayer) and self.value_range == other.value_range
+
+    @classmethod
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+        changes = [colour.Linear(**parameters) for _, parameters in steps]
+        total = changes[0]
+        for change in changes[1:]:
+            total = colour.compose(total, change)
+        matrices = total.matrix
+        if total.of_mean is not None:
+            matrices = colour.with_mean(total, compiled(colour.mean_colour, jit)(batch.images))
+        value_range = steps[0][0].value_range
+        images = compiled(lambda i, m: colour.apply(i, m, value_range), jit)(batch.images, matrices)
+        return batch.replace(images=images)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "value_range": self.value_range}
+
+
+@register
+class RandomBrightness(ColourLayer):
+    """Makes each image lighter or darker by adding one number to every channel.
+
+    Args:
+        factor: (lower, upper) in [-1, 1], as a share of the value range: -1 is black, 1 white. One number f: (-f, f).
+        value_range: (black, white) of the images.
+        seed, **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> lighter = kas.layers.RandomBrightness((0.1, 0.1))
+        >>> lighter(np.full((1, 2, 2, 3), 250, "uint8")).numpy().max()
+        np.uint8(255)
+    """
+
+    def __init__(
+        self, factor: Factor, value_range: tuple[float, float] = (0, 255), seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(value_range, seed=seed, **kwargs)
+        self.factor = checks.interval("RandomBrightness", "factor", factor, -1.0, 1.0, around=0.0)
+
+    def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
+        (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)
+        low, high = self.value_range
+        return colour.brightness((high - low) * draws.between(unit, *self.factor), spec.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@register
+class RandomContrast(ColourLayer):
+    """Moves the values of each channel away from, or towards, the channel's mean over the image.
+
+    `keras.layers.RandomContrast` documents the range [1 - lower, 1 + upper] and draws from [1, 1 + upper] only (3.15); here
+    the documented range is drawn from.
+
+    Args:
+        factor: (lower, upper), both >= 0: the contrast is multiplied by a number in [1 - lower, 1 + upper]. One number f
+            stands for (f, f).
+        value_range: (black, white) of the images.
+        seed, **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> flatten = kas.layers.RandomContrast((1.0, 0.0), seed=1)
+        >>> bool(np.ptp(flatten(np.arange(4.0).reshape(1, 2, 2, 1))) <= 3.0)
+        True
+    """
+
+    def __init__(
+        self, factor: Factor, value_range: tuple[float, float] = (0, 255), seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(value_range, seed=seed, **kwargs)
+        pair = factor if isinstance(factor, Sequence) else (factor, factor)
+        if isinstance(factor, str) or len(pair) != 2:
+            checks.fail("RandomContrast", "factor", "one number or (lower, upper)", factor)
+        self.factor = (
+            checks.number("RandomContrast", "factor", pair[0], 0.0, 1.0),
+            checks.number("RandomContrast", "factor", pair[1], 0.0),
+        )
+
+    def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
+        (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)
+        lower, upper = self.factor
+        return colour.contrast(draws.between(unit, 1.0 - lower, 1.0 + upper), spec.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@register
+class RandomSaturation(ColourLayer):
+    """Moves colours away from, or towards, their grey.
+
+    Args:
+        factor: (lower, upper) in [0, 1]: 0 is grey, 0.5 leaves the image, towards 1 the colours grow without bound: the
+            distance from grey is multiplied by factor / (1 - factor), as in `keras.layers.RandomSaturation`, which scales
+            HSV's saturation instead. One number f: (0, f). Images of fewer than 3 channels stay as they are, and so does
+            a fourth channel.
+        value_range: (black, white) of the images.
+        data_format, seed, **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> grey = kas.layers.RandomSaturation((0.0, 0.0))
+        >>> np.ptp(grey(np.array([10.0, 20.0, 60.0]).reshape(1, 1, 1, 3))) < 1e-4
+        np.True_
+    """
+
+    def __init__(
+        self,
+        factor: Factor,
+        value_range: tuple[float, float] = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(value_range, data_format=data_format, seed=seed, **kwargs)
+        self.factor = checks.interval("RandomSaturation", "factor", factor, 0.0, 1.0, start=0.0)
+
+    def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
+        (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)
+        factor = draws.between(unit, *self.factor)
+        # 1e-3 below infinite: everything but grey is clipped to the range by then.
+        return colour.saturation(factor / tf.maximum(1.0 - factor, 1e-3), spec.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@register
+class RandomHue(ColourLayer):
+    """Turns the hues of each image, one way or the other.
+
+    The turn is a rotation about the grey axis of YIQ: it keeps luma and greys, and is linear, so that it fuses.
+    `keras.layers.RandomHue` turns the hue of HSV, which keeps the largest channel instead.
+
+    Args:
+        factor: (lower, upper) in [0, 1], as a share of half a turn, to either side. One number f: (0, f).
+        value_range: (black, white) of the images.
+        data_format, seed, **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> hue = kas.layers.RandomHue(0.5, seed=1)
+        >>> hue(np.full((1, 4, 4, 3), 77, "uint8")).numpy().max()
+        np.uint8(77)
+    """
+
+    def __init__(
+        self,
+        factor: Factor,
+        value_range: tuple[float, float] = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(value_range, data_format=data_format, seed=seed, **kwargs)
+        self.factor = checks.interval("RandomHue", "factor", factor, 0.0, 1.0, start=0.0)
+
+    def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
+        unit, side = draws.uniforms(key, spec.batch_size, 2, spec.first)
+        turns = 0.5 * draws.between(unit, *self.factor)
+        return colour.hue(tf.where(side < 0.5, -turns, turns), spec.channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@register
+class RandomColorJitter(ColourLayer):
+    """Brightness, contrast, saturation and hue in one, in an order drawn anew for each image.
+
+    `keras.layers.RandomColorJitter` keeps one order for all; torchvision draws it per batch.
+
+    Args:
+        value_range: (black, white) of the images.
+        brightness_factor, contrast_factor, saturation_factor, hue_factor: as in the layers of those names; None leaves
+            that change out.
+        seed, data_format, **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> jitter = kas.layers.RandomColorJitter((0, 1), brightness_factor=0.2, saturation_factor=(0.4, 0.6))
+        >>> jitter(np.random.default_rng(0).random((2, 8, 8, 3), "float32")).dtype
+        tf.float32
+    """
+
+    def __init__(
+        self,
+        value_range: tuple[float, float] = (0, 255),
+        brightness_factor: Factor | None = None,
+        contrast_factor: Factor | None = None,
+        saturation_factor: Factor | None = None,
+        hue_factor: Factor | None = None,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(value_range, seed=seed, data_format=data_format, **kwargs)
+        wanted: dict[str, tuple[type[ColourLayer], Factor | None]] = {
+            "brightness_factor": (RandomBrightness, brightness_factor),
+            "contrast_factor": (RandomContrast, contrast_factor),
+            "saturation_factor": (RandomSaturation, saturation_factor),
+            "hue_factor": (RandomHue, hue_factor),
+        }
+        self._jitters = {
+            name: layer(factor=factor, value_range=value_range)  # type: ignore[call-arg]
+            for name, (layer, factor) in wanted.items()
+            if factor is not None
+        }
+
+    def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
+        changes = [jitter.change(spec, draws.fold_in(key, i)) for i, jitter in enumerate(self._jitters.values())]
+        order_key = draws.fold_in(key, len(changes))
+        total = colour.brightness(tf.zeros([spec.batch_size]), spec.channels)
+        if not changes:
+            return total
+        ranks = tf.argsort(draws.uniform_array(order_key, spec.batch_size, (len(changes),), spec.first), axis=1)
+        for place in range(len(changes)):
+            for index, change in enumerate(changes):
+                total = colour.compose(total, colour.keep(ranks[:, place] == index, change))
+        return total
+
+    def get_config(self) -> dict[str, Any]:
+        factors = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
+        own = {name: self._jitters[name].factor if name in self._jitters else None for name in factors}  # type: ignore[attr-defined]
+        return {**super().get_config(), **own}

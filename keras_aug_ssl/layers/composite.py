@@ -1,0 +1,155 @@
+"""Layers that hold layers: a chance for some, a choice among several. What they hold runs fused with its neighbours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_aug_ssl import checks, draws
+from keras_aug_ssl.layers.base import AugmentationLayer, Parameters
+from keras_aug_ssl.layers.batch import Spec
+
+register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
+
+
+class CompositeLayer(AugmentationLayer):
+    """Base of the layers that hold others, in order.
+
+    Parameters drawn: those of each layer held, by name (`"0_random_flip"`, ...). A layer that changes nothing for some
+    images gets the identity's parameters for them, so every image goes through the same fused run.
+
+    Args:
+        layers: augmentation layers.
+        **kwargs: as for `AugmentationLayer`.
+    """
+
+    def __init__(self, layers: Sequence[AugmentationLayer], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+        for layer in layers:
+            if not isinstance(layer, AugmentationLayer):
+                advice = "Stock Keras layers come in through `Pipeline.from_keras`."
+                checks.fail(owner, "layers", "augmentation layers of this package", layer, advice, TypeError)
+        self.layers = layers
+
+    @property
+    def names(self) -> list[str]:
+        """The name each held layer's parameters go by."""
+        words = [re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower() for layer in self.layers]
+        return [f"{place}_{word}" for place, word in enumerate(words)]
+
+    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+        parameters = {}
+        for place, (name, layer) in enumerate(zip(self.names, self.layers)):
+            parameters[name] = layer.draw(spec, draws.fold_in(key, place))
+            spec = spec.resized(layer.output_size(spec.size))
+        return parameters
+
+    def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
+        return {name: layer.keep(mask, parameters[name]) for name, layer in zip(self.names, self.layers)}
+
+    def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
+        for layer in self.layers:
+            size = layer.output_size(size)
+        return size
+
+    def parts(self, parameters: Parameters) -> list[tuple[AugmentationLayer, Parameters]]:
+        held = [layer.parts(parameters[name]) for name, layer in zip(self.names, self.layers)]
+        return [part for parts in held for part in parts]
+
+    def primitives(self) -> list[AugmentationLayer]:
+        """The layers that will be executed, in the user's order."""
+        held = [layer.primitives() if isinstance(layer, CompositeLayer) else [layer] for layer in self.layers]
+        return [layer for layers in held for layer in layers]
+
+    def _value_ranges(self) -> set[tuple[float, float]]:
+        return set().union(*(layer._value_ranges() for layer in self.layers))
+
+    def get_config(self) -> dict[str, Any]:
+        serialized = [keras.saving.serialize_keras_object(layer) for layer in self.layers]
+        return {**super().get_config(), "layers": serialized}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> CompositeLayer:
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["layers"]]
+        return cls(**{**config, "layers": layers})
+
+    def _keeps_size(self) -> None:
+        """Raises for held layers that change the size: an image they leave alone would not fit the batch."""
+        for layer in self.layers:
+            if layer.output_size((-1, -1)) != (-1, -1):
+                checks.fail(type(self).__name__, "layers", "layers that keep the image's size", type(layer).__name__)
+
+
+@register
+class RandomApply(CompositeLayer):
+    """Applies layers to some images and leaves the others: one coin an image for all of them together.
+
+    Args:
+        layers: one layer or several, applied in order.
+        rate: chance of each image to be changed, in [0, 1].
+        **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> sometimes = kas.layers.RandomApply([kas.layers.RandomInvert(1.0)], rate=0.5, seed=0)
+        >>> flat = sometimes(np.zeros((100, 2, 2, 1), "uint8")).numpy().reshape(100, -1)
+        >>> sorted(set(flat.ravel())), bool((flat.min(1) == flat.max(1)).all())
+        ([np.uint8(0), np.uint8(255)], True)
+    """
+
+    def __init__(self, layers: Sequence[AugmentationLayer], rate: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(layers, **kwargs)
+        self.rate = checks.number("RandomApply", "rate", rate, 0.0, 1.0)
+        self._keeps_size()
+
+    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+        (unit,) = draws.uniforms(draws.fold_in(key, len(self.layers)), spec.batch_size, 1, spec.first)
+        return self.keep(unit < self.rate, super().draw(spec, key))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate}
+
+
+@register
+class RandomChoice(CompositeLayer):
+    """Applies one layer of several to each image, chosen anew for each.
+
+    Args:
+        layers: what to choose from, a layer or a `Pipeline` each.
+        probabilities: one weight a layer, >= 0; None gives all the same chance.
+        **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> either = kas.layers.RandomChoice([kas.layers.RandomInvert(1.0), kas.layers.RandomBrightness((0.2, 0.2))], seed=0)
+        >>> sorted(set(np.ravel(either(np.zeros((64, 1, 1, 3), "uint8")))))
+        [np.uint8(51), np.uint8(255)]
+    """
+
+    def __init__(
+        self, layers: Sequence[AugmentationLayer], probabilities: Sequence[float] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(layers, **kwargs)
+        weights = [1.0] * len(self.layers) if probabilities is None else list(probabilities)
+        if len(weights) != len(self.layers) or min(weights, default=0.0) < 0.0 or sum(weights) <= 0.0:
+            expected = f"{len(self.layers)} weights >= 0 that are not all 0, one a layer"
+            checks.fail("RandomChoice", "probabilities", expected, probabilities)
+        self.probabilities = None if probabilities is None else [float(weight) for weight in weights]
+        self._upper = [sum(weights[: i + 1]) / sum(weights) for i in range(len(weights))]
+        self._keeps_size()
+
+    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+        (unit,) = draws.uniforms(draws.fold_in(key, len(self.layers)), spec.batch_size, 1, spec.first)
+        parameters = super().draw(spec, key)
+        low = 0.0
+        for name, layer, high in zip(self.names, self.layers, self._upper):
+            parameters[name] = layer.keep((unit >= low) & (unit < high), parameters[name])
+            low = high
+        return parameters
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "probabilities": self.probabilities}

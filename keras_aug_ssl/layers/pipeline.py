@@ -1,0 +1,129 @@
+"""Several layers as one: planned once, drawn together, executed in as few passes over the pixels as their order allows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_aug_ssl import checks, draws
+from keras_aug_ssl.layers import planning
+from keras_aug_ssl.layers.base import AugmentationLayer, Parameters
+from keras_aug_ssl.layers.batch import Spec
+from keras_aug_ssl.layers.composite import CompositeLayer
+from keras_aug_ssl.layers.streams import Place, at_full_size, images_of, placed
+
+
+class Pass(NamedTuple):
+    """One pass over the pixels: what it does, and the layers that share it, by their places in the user's order."""
+
+    what: str
+    layers: list[str]
+
+
+class Plan(tuple[Pass, ...]):
+    """The passes of a pipeline, in the order they run. Print it to read it."""
+
+    def __str__(self) -> str:
+        lines = [f"{number}. {what}: {' + '.join(layers)}" for number, (what, layers) in enumerate(self, 1)]
+        return "\n".join(lines) or "nothing to do"
+
+
+@keras.saving.register_keras_serializable(package="keras_aug_ssl")
+class Pipeline(CompositeLayer):
+    """Applies layers in order, and fuses neighbours of one family.
+
+    Adjacent geometric layers become one matrix and one resampling, so nothing is blurred twice; adjacent colour layers one
+    matrix product; adjacent tone layers one table. The order is the user's, except that a mirror may pass layers that
+    change every pixel by itself (which is exact). Values are clipped, and filled beyond the border, once a fused run.
+
+    A `Pipeline` is a Keras layer: put it in a model, call it on a batch, map it over a `tf.data.Dataset`, or put it in
+    another pipeline.
+
+    Args:
+        layers: augmentation layers, or pipelines of them.
+        jit_compile: `"auto"` compiles the passes with XLA wherever the images' size is static; True and False force it.
+        **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `AugmentationLayer`. The layers' own data
+            and box formats are not used: the pipeline's hold for the batch.
+
+    Example:
+        >>> augment = kas.Pipeline([kas.layers.RandomRotation(0.1), kas.layers.RandomZoom(0.1),
+        ...                         kas.layers.RandomContrast(0.3)], seed=7)
+        >>> print(augment.plan())
+        1. resample: RandomRotation + RandomZoom
+        2. colour: RandomContrast
+        >>> images = np.zeros((4, 8, 8, 3), "uint8")
+        >>> parameters = augment.sample(images, seed=(7, 0))
+        >>> np.array_equal(augment.apply(images, parameters), augment(images, seed=(7, 0)))
+        True
+    """
+
+    def __init__(self, layers: Sequence[AugmentationLayer], jit_compile: bool | str = "auto", **kwargs: Any) -> None:
+        super().__init__(layers, **kwargs)
+        self.jit_compile = checks.one_of("Pipeline", "jit_compile", jit_compile, ("auto", True, False))
+
+    def plan(self) -> Plan:
+        """Says what is executed together, in which order."""
+        layers = self.primitives()
+        return Plan(
+            Pass(run.family.what, [type(layers[index]).__name__ for index in run.indices]) for run in planning.runs(layers)
+        )
+
+    def map(
+        self,
+        dataset: tf.data.Dataset,
+        seed: int | None = None,
+        epoch: Any = None,
+        num_parallel_calls: int | None = tf.data.AUTOTUNE,
+    ) -> tf.data.Dataset:
+        """Maps the pipeline over a data set, reproducibly.
+
+        What happens to an image is a pure function of (seed, epoch, position of the image in the data set): the same for
+        any number of workers, and for any batch size. A last, smaller batch is filled up and cut again, so that it needs
+        no compilation of its own.
+
+        Args:
+            dataset: of anything the pipeline can be called with, in batches or single images.
+            seed: int; None takes the pipeline's own, or draws one.
+            epoch: what tells one pass over the data from the next: an int, a scalar `tf.Variable`, or an object with such
+                an `epoch` attribute (`kas.data.EpochCounter`, a callback that follows `fit`, also after a resume). None
+                counts the passes itself, from the first one in this process.
+            num_parallel_calls: as for `tf.data.Dataset.map`.
+
+        Returns:
+            A data set of the same structure; its elements come in order.
+
+        Example:
+            >>> images = tf.data.Dataset.from_tensor_slices(np.zeros((10, 8, 8, 1), "uint8")).batch(4)
+            >>> augmented = kas.Pipeline([kas.layers.RandomBrightness(0.5)]).map(images, seed=7)
+            >>> [batch.shape[0] for batch in augmented]
+            [4, 4, 2]
+        """
+        seed = self.seed if seed is None else seed
+        seed = draws.fresh_seed() if seed is None else checks.integer("Pipeline.map", "seed", seed)
+        batched = images_of(dataset.element_spec).shape.rank == 4
+        fill = batched and all(layer.independent for layer in self.primitives())
+
+        def augment(place: Place, element: Any) -> Any:
+            key = draws.fold_in(draws.as_key(seed), place.epoch)
+            run = functools.partial(self._augment, key=key, first=place.first)
+            return at_full_size(run, place, element) if fill else run(element)
+
+        return placed(dataset, epoch, seed).map(augment, num_parallel_calls=num_parallel_calls, deterministic=True)
+
+    def at_inference(self, spec: Spec) -> Parameters | None:
+        parameters = {}
+        for name, layer in zip(self.names, self.layers):
+            drawn = layer.at_inference(spec)
+            if drawn is None:  # nothing of this layer at inference: its draw for any key, with no image kept
+                drawn = layer.draw(spec, draws.as_key(0))
+                drawn = layer.keep(tf.zeros([spec.batch_size], tf.bool), drawn)
+            parameters[name] = drawn
+            spec = spec.resized(layer.output_size(spec.size))
+        return parameters
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "jit_compile": self.jit_compile}

@@ -1,0 +1,64 @@
+"""Where each element of a data set stands, so that what happens to an image depends on its place and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class Place(NamedTuple):
+    """Where a batch stands in a pass over the data.
+
+    Attributes:
+        epoch: tells this pass from others, int64.
+        first: position of the batch's first image, int64.
+        rows: images in the batch.
+        full: images in the fullest batch so far.
+    """
+
+    epoch: tf.Tensor
+    first: tf.Tensor
+    rows: tf.Tensor
+    full: tf.Tensor
+
+
+def placed(dataset: tf.data.Dataset, epoch: Any, seed: int) -> tf.data.Dataset:
+    """Pairs every element with its `Place`; `epoch` as in `Pipeline.map`."""
+    epoch = getattr(epoch, "epoch", epoch)
+    # The one source that tells the passes of one data set apart by itself; a pass keeps the first number it sees.
+    numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    batched = images_of(dataset.element_spec).shape.rank == 4
+
+    def place(state: Place, paired: Any) -> tuple[Place, Any]:
+        element, number = paired
+        fresh = number if epoch is None else tf.cast(tf.convert_to_tensor(epoch), tf.int64)
+        rows = tf.shape(images_of(element), tf.int64)[0] if batched else tf.constant(1, tf.int64)
+        now = Place(tf.where(state.full == 0, fresh, state.epoch), state.first, rows, tf.maximum(state.full, rows))
+        return now._replace(first=state.first + rows), (now, element)
+
+    start = Place(*(tf.constant(0, tf.int64) for _ in Place._fields))
+    return tf.data.Dataset.zip(dataset, numbers).scan(start, place)
+
+
+def at_full_size(function: Callable[[Any], Any], place: Place, element: Any) -> Any:
+    """Calls `function` on a batch filled up to the fullest one's size by repeating its last row, and cuts the result.
+
+    One size means one compilation: a smaller last batch costs none of its own.
+    """
+
+    def filled() -> Any:
+        rows = tf.minimum(tf.range(place.full), place.rows - 1)
+        return tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), element)
+
+    whole = tf.cond(place.rows == place.full, lambda: element, filled)
+    tf.nest.map_structure(lambda leaf, like: leaf.set_shape([None, *like.shape[1:]]), whole, element)
+    return tf.nest.map_structure(lambda leaf: leaf[: place.rows], function(whole))
+
+
+def images_of(element: Any) -> Any:
+    """The images in an element of a data set: tensor, tuple or dict."""
+    if isinstance(element, Mapping):
+        return element["images"]
+    return element[0] if isinstance(element, (tuple, list)) else element

@@ -1,0 +1,146 @@
+"""The geometric family: any run of its layers reads the image once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.kernels import boxes as box_kernels
+from keras_aug_ssl.kernels import geometry, resample
+from keras_aug_ssl.kernels.geometry import Size
+from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.batch import Batch, Boxes
+
+_FIELD_POINTS_PER_SIDE = 8  # a field bends a box's sides: follow them, not the corners only
+
+
+class GeometricLayer(AugmentationLayer):
+    """Base of the layers that move pixels.
+
+    Parameters drawn: `out_to_in` (B, 3, 3), from an output pixel (x, y, 1) to the input pixel it is read from, or `field`
+    (B, H, W, 2), the displacement (dx, dy) in pixels of each output pixel to where it is read.
+
+    Neighbours fuse into one resampling when they fill and interpolate alike: what one of them pushes over the edge and
+    the next brings back is then still there, and nothing is blurred twice. The fill applies where the *whole* run reads
+    outside the image.
+
+    Args:
+        fill_mode: what lies outside: `"reflect"` (d c b a | a b c d), `"wrap"`, `"constant"`, `"nearest"`.
+        interpolation: `"bilinear"` or `"nearest"`; masks are always read nearest, and filled with 0 by `"constant"`.
+        fill_value: the constant, in the images' own unit.
+        **kwargs: as for `AugmentationLayer`.
+    """
+
+    what = "resample"
+    projective = False  # True: the last row of `out_to_in` may differ from (0, 0, 1)
+
+    def __init__(
+        self, fill_mode: str = "reflect", interpolation: str = "bilinear", fill_value: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.fill_mode = checks.one_of(owner, "fill_mode", fill_mode, resample.FILL_MODES)
+        self.interpolation = checks.one_of(owner, "interpolation", interpolation, resample.INTERPOLATIONS)
+        self.fill_value = checks.number(owner, "fill_value", fill_value)
+
+    @property
+    def sampling(self) -> tuple[str, str, float] | None:
+        """How the layer reads between and beyond pixels; None when it does neither, and so fuses with any other."""
+        return self.fill_mode, self.interpolation, self.fill_value
+
+    def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
+        if "field" in parameters:
+            return {"field": tf.where(mask[:, None, None, None], parameters["field"], 0.0)}
+        return {"out_to_in": tf.where(mask[:, None, None], parameters["out_to_in"], tf.eye(3))}
+
+    def fuses_with(self, other: AugmentationLayer) -> bool:
+        if not isinstance(other, GeometricLayer):
+            return False
+        return self.sampling is None or other.sampling is None or self.sampling == other.sampling
+
+    @classmethod
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+        sizes = [batch.size]
+        for layer, _ in steps:
+            sizes.append(layer.output_size(sizes[-1]))
+        fill_mode, interpolation, fill_value = next((s for layer, _ in steps if (s := layer.sampling)), ("nearest",) * 2 + (0.0,))
+        cells = _locate(steps, sizes, fill_mode, jit)
+
+        def read(images: tf.Tensor, smooth: bool, fill: float) -> tf.Tensor:
+            reader = resample.bilinear if smooth else resample.nearest
+            result = compiled(lambda i, c: reader(i, c, fill_mode, fill), jit)(images, cells)
+            static = [n if isinstance(n, int) else None for n in sizes[-1]]
+            return tf.ensure_shape(result, [images.shape[0], *static, images.shape[-1]])
+
+        changes: dict[str, Any] = {"images": read(batch.images, interpolation == "bilinear", fill_value)}
+        if batch.masks is not None:
+            changes["masks"] = read(batch.masks, False, 0)
+        if batch.boxes is not None:
+            changes["boxes"] = _move_boxes(steps, batch.boxes, sizes[-1])
+        if batch.keypoints is not None:
+            points, rest = batch.keypoints[..., :2], batch.keypoints[..., 2:]
+            moved = _move_points(steps, tf.cast(points, tf.float32))
+            changes["keypoints"] = tf.concat([tf.cast(moved, batch.keypoints.dtype), rest], -1)
+        return batch.replace(**changes)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"fill_mode": self.fill_mode, "interpolation": self.interpolation, "fill_value": self.fill_value}
+        return {**super().get_config(), **own}
+
+
+def _locate(
+    steps: Sequence[tuple[GeometricLayer, Parameters]], sizes: list[Size], fill_mode: str, jit: bool
+) -> resample.Cells:
+    """Follows the output's pixels back through the layers, the last one first, to the cells they are read from."""
+    matrix: tf.Tensor | None = None
+    projective = False
+    at: tuple[tf.Tensor, tf.Tensor] | None = None  # None: still on the output's own pixels
+
+    def through(size: Size, matrices: tf.Tensor | None, where: Any, perspective: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        x, y = resample.grid(size) if where is None else where
+        return (x, y) if matrices is None else resample.positions(matrices, x, y, perspective)
+
+    for place in reversed(range(len(steps))):
+        layer, parameters = steps[place]
+        if "field" not in parameters:
+            matrix = parameters["out_to_in"] if matrix is None else parameters["out_to_in"] @ matrix
+            projective |= layer.projective
+            continue
+        field, size, perspective = parameters["field"], sizes[place + 1], projective
+        if matrix is not None or at is not None:
+            at = compiled(lambda m, a: through(sizes[-1], m, a, perspective), jit)(matrix, at)  # noqa: B023
+            spots = compiled(lambda a: resample.cells(*a, size, "nearest"), jit)(at)  # noqa: B023
+            field = compiled(lambda f, s: resample.bilinear(f, s, "nearest"), jit)(field, spots)
+        else:
+            at = through(sizes[-1], None, None, False)
+        at, matrix, projective = resample.displaced(*at, field), None, False
+
+    def cells(matrices: tf.Tensor | None, where: Any) -> resample.Cells:
+        return resample.cells(*through(sizes[-1], matrices, where, projective), sizes[0], fill_mode)
+
+    return compiled(cells, jit)(matrix, at)
+
+
+def _move_points(steps: Sequence[tuple[GeometricLayer, Parameters]], points: tf.Tensor) -> tf.Tensor:
+    """Where input points (B, N, 2), (x, y) of pixel centres, come out."""
+    for _, parameters in steps:
+        if "field" in parameters:
+            points = box_kernels.invert_field(points, parameters["field"])
+        else:
+            points = geometry.transform(geometry.inverse(parameters["out_to_in"]), points)
+    return points
+
+
+def _move_boxes(steps: Sequence[tuple[GeometricLayer, Parameters]], boxes: Boxes, size: Size) -> Boxes:
+    """Boxes around the moved outlines, cut to the image; one that left it is marked empty by the label -1."""
+    bends = any("field" in parameters for _, parameters in steps)
+    outline = box_kernels.outline(boxes.corners, _FIELD_POINTS_PER_SIDE if bends else 1)
+    shape = tf.shape(outline)
+    edges_to_centres = 0.5  # a pixel's centre lies half a pixel from its edges
+    flat = tf.reshape(outline - edges_to_centres, [shape[0], -1, 2])
+    moved = tf.reshape(_move_points(steps, flat) + edges_to_centres, shape)
+    corners, visible = box_kernels.clip(box_kernels.hull(moved), size)
+    return boxes.only(visible, corners)
