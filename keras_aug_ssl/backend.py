@@ -18,7 +18,8 @@ def check_backend() -> None:
     if importlib.util.find_spec("tensorflow") is None:
         raise ImportError(
             "keras_aug_ssl: TensorFlow is not installed. Choose one: "
-            'pip install "keras_aug_ssl[cpu]" (smallest), "keras_aug_ssl[tensorflow]" or "keras_aug_ssl[gpu]" (with CUDA).'
+            'pip install "keras_aug_ssl[cpu]" (the smallest), "keras_aug_ssl[tensorflow]" or, with CUDA, '
+            '"keras_aug_ssl[gpu]".'
         )
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend == "tensorflow":
@@ -33,9 +34,10 @@ def check_backend() -> None:
     import tensorflow as tf
 
     found = tuple(int(part) for part in tf.__version__.split(".")[:2])
+    wanted = ".".join(map(str, MINIMUM_TENSORFLOW))
     if found < MINIMUM_TENSORFLOW:
         raise ImportError(
-            f"keras_aug_ssl: needs TensorFlow {'.'.join(map(str, MINIMUM_TENSORFLOW))} or newer; found {tf.__version__}. "
+            f"keras_aug_ssl: needs TensorFlow {wanted} or newer; found {tf.__version__}. "
             "Upgrade the distribution you have: pip install --upgrade tensorflow (or tensorflow-cpu)."
         )
 

@@ -1,1 +1,9 @@
 """Real data sets, splits into labelled and unlabelled parts, and the streams that feed training."""
+
+from keras_aug_ssl.data.datasets import Dataset as Dataset
+from keras_aug_ssl.data.datasets import Split as Split
+from keras_aug_ssl.data.datasets import load as load
+from keras_aug_ssl.data.splits import LabelSplit as LabelSplit
+from keras_aug_ssl.data.splits import split_labels as split_labels
+from keras_aug_ssl.data.streams import EpochCounter as EpochCounter
+from keras_aug_ssl.data.streams import labeled_unlabeled as labeled_unlabeled

