@@ -32,17 +32,8 @@ def gamma(values: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
     return tf.where(exponent == 1.0, values, tf.pow(values, exponent))
 
 
-def autocontrast(values: tf.Tensor, counts: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-    """Stretches each channel so that its darkest level becomes 0 and its brightest 1; a flat channel stays.
-
-    Args:
-        values: (B, ..., C) in [0, 1].
-        counts: (B, 256, C) pixels at each entry of `table`.
-        table: (B, 256, C) the values counted.
-    """
-    seen = counts > 0.0
-    low = tf.reduce_min(tf.where(seen, table, 1.0), 1)
-    high = tf.reduce_max(tf.where(seen, table, 0.0), 1)
+def autocontrast(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """Stretches each channel so that its (B, C) lowest value becomes 0 and its highest 1; a flat channel stays."""
     low, high = _per_channel(low, values), _per_channel(high, values)
     span = tf.where(high > low, high - low, 1.0)
     return tf.where(high > low, tf.clip_by_value((values - low) / span, 0.0, 1.0), values)

@@ -1,32 +1,50 @@
 """Augmentation layers, for a model or a `tf.data` map."""
 
+from keras_aug_ssl.layers.affine import RandomAffine, RandomPerspective
 from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.batch import Spec
-from keras_aug_ssl.layers.colour import (
-    RandomBrightness,
-    RandomColorJitter,
-    RandomContrast,
-    RandomHue,
-    RandomSaturation,
-)
+from keras_aug_ssl.layers.bends import RandomElasticTransform, RandomThinPlateSpline
+from keras_aug_ssl.layers.colour import RandomBrightness, RandomContrast, RandomHue, RandomSaturation
 from keras_aug_ssl.layers.composite import RandomApply, RandomChoice
+from keras_aug_ssl.layers.crops import RandomCrop, RandomResizedCrop
+from keras_aug_ssl.layers.filters import RandomGaussianBlur, RandomNoise, RandomSharpness
 from keras_aug_ssl.layers.geometry import RandomFlip, RandomRotation, RandomShear, RandomTranslation, RandomZoom
 from keras_aug_ssl.layers.pipeline import Pipeline
+from keras_aug_ssl.layers.recolour import RandomColorJitter, RandomGrayscale, RandomInvert
+from keras_aug_ssl.layers.regions import RandomErasing
+from keras_aug_ssl.layers.tone import AutoContrast, Equalization, RandomGamma, RandomPosterization, Solarization
 
 __all__ = [
     "AugmentationLayer",
+    "AutoContrast",
+    "Equalization",
     "Pipeline",
+    "RandomAffine",
     "RandomApply",
     "RandomBrightness",
     "RandomChoice",
     "RandomColorJitter",
     "RandomContrast",
+    "RandomCrop",
+    "RandomElasticTransform",
+    "RandomErasing",
     "RandomFlip",
+    "RandomGamma",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
     "RandomHue",
+    "RandomInvert",
+    "RandomNoise",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomResizedCrop",
     "RandomRotation",
     "RandomSaturation",
+    "RandomSharpness",
     "RandomShear",
+    "RandomThinPlateSpline",
     "RandomTranslation",
     "RandomZoom",
+    "Solarization",
     "Spec",
 ]

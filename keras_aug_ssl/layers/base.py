@@ -122,6 +122,7 @@ class AugmentationLayer(keras.layers.Layer):
 
     # --- what a user calls ----------------------------------------------------------------------------------------
 
+    @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool = True, seed: Any = None) -> Any:
         """Augments `inputs`.
 

@@ -11,10 +11,9 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import geometry
 from keras_aug_ssl.layers.base import Parameters
 from keras_aug_ssl.layers.batch import Spec
-from keras_aug_ssl.layers.warp import GeometricLayer
+from keras_aug_ssl.layers.warp import Factor, GeometricLayer
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
-Factor = float | tuple[float, float]
 
 
 @register
@@ -48,7 +47,11 @@ class RandomFlip(GeometricLayer):
         self.mode = checks.one_of("RandomFlip", "mode", mode, ("horizontal", "vertical", "horizontal_and_vertical"))
 
     @property
-    def sampling(self) -> None:
+    def fill(self) -> None:
+        return None
+
+    @property
+    def reading(self) -> None:
         return None
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:

@@ -107,6 +107,7 @@ class Pipeline(CompositeLayer):
         batched = images_of(dataset.element_spec).shape.rank == 4
         fill = batched and all(layer.independent for layer in self.primitives())
 
+        @tf.autograph.experimental.do_not_convert
         def augment(place: Place, element: Any) -> Any:
             key = draws.fold_in(draws.as_key(seed), place.epoch)
             run = functools.partial(self._augment, key=key, first=place.first)

@@ -31,6 +31,7 @@ def placed(dataset: tf.data.Dataset, epoch: Any, seed: int) -> tf.data.Dataset:
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     batched = images_of(dataset.element_spec).shape.rank == 4
 
+    @tf.autograph.experimental.do_not_convert
     def place(state: Place, paired: Any) -> tuple[Place, Any]:
         element, number = paired
         fresh = number if epoch is None else tf.cast(tf.convert_to_tensor(epoch), tf.int64)

@@ -14,6 +14,8 @@ from keras_aug_ssl.kernels.geometry import Size
 from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Boxes
 
+Factor = float | tuple[float, float]  # one number, or the range it is drawn from
+
 _FIELD_POINTS_PER_SIDE = 8  # a field bends a box's sides: follow them, not the corners only
 
 
@@ -47,9 +49,14 @@ class GeometricLayer(AugmentationLayer):
         self.fill_value = checks.number(owner, "fill_value", fill_value)
 
     @property
-    def sampling(self) -> tuple[str, str, float] | None:
-        """How the layer reads between and beyond pixels; None when it does neither, and so fuses with any other."""
-        return self.fill_mode, self.interpolation, self.fill_value
+    def fill(self) -> tuple[str, float] | None:
+        """(mode, value) for what lies outside; None for a layer that never reads there, and so fuses with any fill."""
+        return self.fill_mode, self.fill_value
+
+    @property
+    def reading(self) -> str | None:
+        """How the layer interpolates; None for one that reads whole pixels only."""
+        return self.interpolation
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         if "field" in parameters:
@@ -59,14 +66,16 @@ class GeometricLayer(AugmentationLayer):
     def fuses_with(self, other: AugmentationLayer) -> bool:
         if not isinstance(other, GeometricLayer):
             return False
-        return self.sampling is None or other.sampling is None or self.sampling == other.sampling
+        pairs = ((self.fill, other.fill), (self.reading, other.reading))
+        return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
         sizes = [batch.size]
         for layer, _ in steps:
             sizes.append(layer.output_size(sizes[-1]))
-        fill_mode, interpolation, fill_value = next((s for layer, _ in steps if (s := layer.sampling)), ("nearest",) * 2 + (0.0,))
+        fill_mode, fill_value = next((layer.fill for layer, _ in steps if layer.fill), ("nearest", 0.0))
+        interpolation = next((layer.reading for layer, _ in steps if layer.reading), "nearest")
         cells = _locate(steps, sizes, fill_mode, jit)
 
         def read(images: tf.Tensor, smooth: bool, fill: float) -> tf.Tensor:

@@ -1,0 +1,114 @@
+"""Layers that paint over a part of the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_aug_ssl import checks, draws
+from keras_aug_ssl.kernels import regions
+from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.batch import Batch, Boxes, Spec
+from keras_aug_ssl.layers.warp import Factor
+
+register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
+
+
+@register
+class RandomErasing(AugmentationLayer):
+    """Paints a rectangle over each image (Zhong et al. 2017).
+
+    Area and shape are drawn as in the paper; the rectangle always lies inside the image, and a side longer than the image is
+    cut. Masks get class 0 there, and a box that it covers from side to side is cut to the part still seen, or emptied. In
+    `keras.layers.RandomErasing` (3.15) masks and boxes stay, and no shape is drawn.
+
+    Parameters drawn: `box` (B, 4) int32 (top, left, bottom, right), and `fill`, what is painted.
+
+    Args:
+        factor: chance of each image, in [0, 1]; (lower, upper) draws the chance itself.
+        scale: share of the image's area, (lower, upper) in [0, 1].
+        fill_value: what is painted, in the images' own unit; None paints uniform noise over the value range.
+        value_range: (black, white) of the images.
+        seed, data_format: as for `AugmentationLayer`.
+        aspect_ratio: height / width, (lower, upper) > 0, drawn uniformly in its logarithm.
+        **kwargs: as for `AugmentationLayer`.
+
+    Example:
+        >>> erase = kas.layers.RandomErasing(scale=(0.25, 0.25), aspect_ratio=(1.0, 1.0), fill_value=9.0)
+        >>> int((erase(np.zeros((1, 8, 8, 1), "uint8")).numpy() == 9).sum())
+        16
+    """
+
+    what = "erase"
+
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        scale: tuple[float, float] = (0.02, 0.33),
+        fill_value: float | None = None,
+        value_range: tuple[float, float] = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        *,
+        aspect_ratio: tuple[float, float] = (0.3, 1 / 0.3),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed=seed, data_format=data_format, **kwargs)
+        self.factor = checks.probability("RandomErasing", "factor", factor)
+        self.scale = checks.interval("RandomErasing", "scale", scale, 0.0, 1.0)
+        self.fill_value = None if fill_value is None else checks.number("RandomErasing", "fill_value", fill_value)
+        self.value_range: tuple[float, float] = checks.value_range("RandomErasing", value_range)
+        self.aspect_ratio = checks.interval("RandomErasing", "aspect_ratio", aspect_ratio, 1e-3, 1e3)
+
+    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+        chance, coin, area, aspect, x, y = draws.uniforms(draws.fold_in(key, 0), spec.batch_size, 6, spec.first)
+        ratio = tf.exp(draws.between(aspect, *(math.log(end) for end in self.aspect_ratio)))
+        box = regions.rectangle(draws.between(area, *self.scale), ratio, x, y, spec.size)
+        if self.fill_value is None:
+            shape = (*spec.size, spec.channels)
+            unit = draws.uniform_array(draws.fold_in(key, 1), spec.batch_size, shape, spec.first)
+            fill = draws.between(unit, *self.value_range)
+        else:
+            fill = tf.fill([spec.batch_size, 1, 1, 1], self.fill_value)
+        return self.keep(coin < draws.between(chance, *self.factor), {"box": box, "fill": fill})
+
+    def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
+        return {**parameters, "box": tf.where(mask[:, None], parameters["box"], 0)}
+
+    @classmethod
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+        ((_, parameters),) = steps
+        box, fill = parameters["box"], parameters["fill"]
+
+        def paint(images: tf.Tensor, rectangles: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:
+            return regions.paint(tf.cast(images, tf.float32), rectangles, colour)
+
+        batch = batch.replace(images=compiled(paint, jit)(batch.images, box, fill))
+        if batch.masks is not None:
+            batch = batch.replace(masks=regions.paint(batch.masks, box, 0))
+        if batch.boxes is not None:
+            batch = batch.replace(boxes=_covered(batch.boxes, tf.cast(box, tf.float32)))
+        return batch
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("factor", "scale", "fill_value", "value_range", "aspect_ratio")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _covered(boxes: Boxes, erased: tf.Tensor) -> Boxes:
+    """What is still seen of boxes behind (B, 4) rectangles (top, left, bottom, right), as a box again."""
+    left, top, right, bottom = tf.unstack(boxes.corners, axis=-1)
+    e_top, e_left, e_bottom, e_right = (erased[:, side, None] for side in range(4))
+    across = (e_left <= left) & (e_right >= right)  # from the left to the right side
+    along = (e_top <= top) & (e_bottom >= bottom)
+    seen_top = tf.where(across & (e_top <= top) & (e_bottom > top), e_bottom, top)
+    seen_bottom = tf.where(across & (e_bottom >= bottom) & (e_top < bottom), e_top, bottom)
+    seen_left = tf.where(along & (e_left <= left) & (e_right > left), e_right, left)
+    seen_right = tf.where(along & (e_right >= right) & (e_left < right), e_left, right)
+    corners = tf.stack([seen_left, seen_top, seen_right, seen_bottom], -1)
+    visible = (seen_right > seen_left) & (seen_bottom > seen_top)
+    return boxes.only(visible | (right <= left) | (bottom <= top), corners)
