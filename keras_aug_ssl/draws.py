@@ -20,8 +20,8 @@ _FOLD_DOMAIN = 1 << 62  # added to the counter's high word: keeps folded keys an
 
 
 def as_key(seed: Any) -> tf.Tensor:
-    """Returns `seed`, an int or two ints, as a (2,) int64 key."""
-    key = tf.cast(tf.convert_to_tensor(seed), tf.int64)
+    """Returns `seed`, an int or two ints, as a key: (2,) uint64."""
+    key = tf.cast(tf.convert_to_tensor(seed), tf.uint64)
     if key.shape.rank == 0:
         key = tf.stack([key, tf.zeros_like(key)])
     if key.shape.rank != 1 or key.shape[0] not in (2, None):
@@ -35,16 +35,21 @@ def fresh_seed() -> int:
 
 
 def fold_in(key: tf.Tensor, number: Any) -> tf.Tensor:
-    """Returns a new (2,) key for `number` (an int or an int scalar); the order of repeated folding matters."""
-    words = _bits(key, tf.cast(number, tf.int64), 1, 4, _FOLD_DOMAIN)
-    return tf.cast(words[0, :2], tf.int64)
+    """Returns a new key for `number` (an int or an int scalar); the order of repeated folding matters."""
+    return split(key, 1, number)[0]
+
+
+def split(key: tf.Tensor, count: int, first: Any = 0) -> list[tf.Tensor]:
+    """Returns the keys that `fold_in` makes of the numbers first, first + 1, ..., in one draw."""
+    words = _bits(key, first, count, 4, _FOLD_DOMAIN)
+    return tf.unstack(tf.cast(words[:, :2], tf.uint64))
 
 
 def uniforms(key: tf.Tensor, batch_size: Any, count: int, first: Any = 0) -> list[tf.Tensor]:
     """Draws `count` independent numbers an image.
 
     Args:
-        key: (2,) int64.
+        key: (2,) uint64, from `as_key`, `fold_in` or `split`.
         batch_size: number of images, an int or a scalar tensor.
         count: numbers an image.
         first: position of the first image in the stream of data.
@@ -97,26 +102,24 @@ def beta(unit: tf.Tensor, a: Any, b: Any) -> tf.Tensor:
 
 def permutation(key: tf.Tensor, size: Any) -> tf.Tensor:
     """Draws a permutation of 0 .. size - 1, (size,) int32."""
-    return tf.argsort(_bits(key, 0, size, 1)[:, 0], stable=True)
+    return tf.argsort(tf.bitcast(_bits(key, 0, size, 1)[:, 0], tf.int32), stable=True)
 
 
 def _bits(key: tf.Tensor, first: Any, rows: Any, columns: Any, domain: int = 0) -> tf.Tensor:
-    """Random int32 words (rows, columns); row r reads the counter blocks of position `first + r`."""
+    """Random uint32 words (rows, columns); row r reads the counter blocks of position `first + r`."""
     blocks = (columns + 3) // 4  # Philox yields four words a counter value
-    key = tf.cast(key, tf.uint64)
+    start = tf.cast(first, tf.uint64) * tf.cast(blocks, tf.uint64)
     words = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=tf.stack([tf.cast(rows, tf.int32), tf.cast(4 * blocks, tf.int32)]),
+        shape=[rows, 4 * blocks],
         key=key[:1],
-        counter=tf.stack([tf.cast(first, tf.uint64) * tf.cast(blocks, tf.uint64), key[1] + domain]),
+        counter=tf.stack([start, key[1] + domain if domain else key[1]]),
         alg=_PHILOX,
-        dtype=tf.int32,
+        dtype=tf.uint32,
     )
-    words = words[:, :columns]
-    static = [n if isinstance(n, int) else None for n in (rows, columns)]
-    return tf.ensure_shape(words, static)
+    words = words if isinstance(columns, int) and columns % 4 == 0 else words[:, :columns]
+    return tf.ensure_shape(words, [n if isinstance(n, int) else None for n in (rows, columns)])
 
 
 def _unit(words: tf.Tensor) -> tf.Tensor:
     """The 24 high bits of each word as a float in [0, 1): every value is exact in float32."""
-    high = tf.bitwise.right_shift(tf.bitcast(words, tf.uint32), tf.constant(8, tf.uint32))
-    return tf.cast(tf.cast(high, tf.int32), tf.float32) * 2.0**-24
+    return tf.cast(tf.bitwise.right_shift(words, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24

@@ -16,11 +16,12 @@ import tensorflow as tf
 Size = tuple[Any, Any]  # (height, width), each an int or an int32 scalar
 
 
-def matrix(rows: list[list[Any]]) -> tf.Tensor:
-    """Stacks 3x3 entries, each a number or a (B,) tensor, into (B, 3, 3) matrices."""
-    like = next(entry for row in rows for entry in row if tf.is_tensor(entry) and entry.shape.rank == 1)
-    entries = [tf.cast(entry, tf.float32) + tf.zeros_like(like) for row in rows for entry in row]
-    return tf.reshape(tf.stack(entries, -1), [-1, 3, 3])
+def affine(a: Any, b: Any, x: Any, c: Any, d: Any, y: Any) -> tf.Tensor:
+    """(B, 3, 3) matrices [[a, b, x], [c, d, y], [0, 0, 1]]; each entry a number or a (B,) tensor, one a tensor at least."""
+    zero = tf.zeros_like(next(entry for entry in (a, b, x, c, d, y) if tf.is_tensor(entry) and entry.shape.rank == 1))
+    entries = (a, b, x, c, d, y, 0.0, 0.0, 1.0)
+    row = [zero if isinstance(entry, float) and entry == 0.0 else zero + entry for entry in entries]
+    return tf.reshape(tf.stack(row, -1), [-1, 3, 3])
 
 
 def identity(batch_size: Any) -> tf.Tensor:
@@ -36,13 +37,12 @@ def centre(size: Size) -> tuple[tf.Tensor, tf.Tensor]:
 
 def translation(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Matrices that read from (x, y) further right and down: the picture moves by (-x, -y). Both (B,) pixels."""
-    return matrix([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
+    return affine(1.0, 0.0, x, 0.0, 1.0, y)
 
 
 def scaling(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Scaling about the origin; a factor above 1 reads from further out, so the picture shrinks. Both (B,)."""
-    zero = tf.zeros_like(x)
-    return matrix([[x, zero, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]])
+    return affine(x, 0.0, 0.0, 0.0, y, 0.0)
 
 
 def rotation(degrees: tf.Tensor) -> tf.Tensor:
@@ -55,12 +55,12 @@ def rotation(degrees: tf.Tensor) -> tf.Tensor:
         (B, 3, 3) matrices taking an output pixel to the input pixel it is read from.
     """
     cos, sin = _cos_sin(degrees)
-    return matrix([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return affine(cos, -sin, 0.0, sin, cos, 0.0)
 
 
 def shear(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Reads `x * row` further right and `y * column` further down, at once and about the origin. Both (B,)."""
-    return matrix([[1.0, x, 0.0], [y, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    return affine(1.0, x, 0.0, y, 1.0, 0.0)
 
 
 def flip(horizontal: tf.Tensor, vertical: tf.Tensor) -> tf.Tensor:
@@ -70,11 +70,11 @@ def flip(horizontal: tf.Tensor, vertical: tf.Tensor) -> tf.Tensor:
 
 
 def about(point: tuple[Any, Any], matrices: tf.Tensor) -> tf.Tensor:
-    """Moves the origin of `matrices` to `point` (x, y): numbers, scalars or (B,)."""
+    """Moves the origin of affine `matrices` to `point` (x, y), scalars: T(point) M T(-point)."""
     x, y = (tf.cast(p, tf.float32) for p in point)
-    shifted = tf.einsum("bij,bj->bi", matrices[:, :2, :2], _pair(x, y, matrices))
-    offset = matrices[:, :2, 2] + _pair(x, y, matrices) - shifted
-    return tf.concat([tf.concat([matrices[:, :2, :2], offset[..., None]], 2), matrices[:, 2:]], 1)
+    moved = matrices[:, :2, :1] * x + matrices[:, :2, 1:2] * y
+    offset = matrices[:, :2, 2:] + (tf.stack([x, y])[:, None] - moved)
+    return tf.concat([tf.concat([matrices[:, :2, :2], offset], 2), matrices[:, 2:]], 1)
 
 
 def crop(left: tf.Tensor, top: tf.Tensor, width: tf.Tensor, height: tf.Tensor, output: Size) -> tf.Tensor:
@@ -83,9 +83,8 @@ def crop(left: tf.Tensor, top: tf.Tensor, width: tf.Tensor, height: tf.Tensor, o
     The rectangle's outer edges meet the output's outer edges (half-pixel centres), as in every resize of TensorFlow 2.
     """
     scale_x, scale_y = width / tf.cast(output[1], tf.float32), height / tf.cast(output[0], tf.float32)
-    zero = tf.zeros_like(scale_x)
     offset_x, offset_y = left + 0.5 * (scale_x - 1.0), top + 0.5 * (scale_y - 1.0)
-    return matrix([[scale_x, zero, offset_x], [zero, scale_y, offset_y], [0.0, 0.0, 1.0]])
+    return affine(scale_x, 0.0, offset_x, 0.0, scale_y, offset_y)
 
 
 def perspective(corners_out: tf.Tensor, corners_in: tf.Tensor) -> tf.Tensor:
@@ -122,11 +121,6 @@ def transform(matrices: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     # A point on the horizon has depth 0: keep it finite, far away, and on its side.
     depth = tf.where(tf.abs(depth) < 1e-6, tf.where(depth < 0, -1e-6, 1e-6), depth)
     return moved[..., :2] / depth
-
-
-def _pair(x: tf.Tensor, y: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
-    like = tf.zeros_like(matrices[:, 0, 0])
-    return tf.stack([x + like, y + like], -1)
 
 
 def _cos_sin(degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

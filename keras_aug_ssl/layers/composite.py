@@ -45,8 +45,8 @@ class CompositeLayer(AugmentationLayer):
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
         parameters = {}
-        for place, (name, layer) in enumerate(zip(self.names, self.layers)):
-            parameters[name] = layer.draw(spec, draws.fold_in(key, place))
+        for name, layer, own in zip(self.names, self.layers, draws.split(key, len(self.layers))):
+            parameters[name] = layer.draw(spec, own)
             spec = spec.resized(layer.output_size(spec.size))
         return parameters
 

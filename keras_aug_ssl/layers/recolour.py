@@ -59,16 +59,12 @@ class RandomColorJitter(ColourLayer):
         }
 
     def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
-        changes = [jitter.change(spec, draws.fold_in(key, i)) for i, jitter in enumerate(self._jitters.values())]
-        order_key = draws.fold_in(key, len(changes))
-        total = colour.brightness(tf.zeros([spec.batch_size]), spec.channels)
+        keys = draws.split(key, len(self._jitters) + 1)
+        changes = [jitter.change(spec, k) for jitter, k in zip(self._jitters.values(), keys)]
         if not changes:
-            return total
-        ranks = tf.argsort(draws.uniform_array(order_key, spec.batch_size, (len(changes),), spec.first), axis=1)
-        for place in range(len(changes)):
-            for index, change in enumerate(changes):
-                total = colour.compose(total, colour.keep(ranks[:, place] == index, change))
-        return total
+            return colour.brightness(tf.zeros([spec.batch_size]), spec.channels)
+        dice = draws.uniform_array(keys[-1], spec.batch_size, (len(changes),), spec.first)
+        return colour.compose_in_order(changes, tf.argsort(dice, axis=1))
 
     def get_config(self) -> dict[str, Any]:
         factors = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
