@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import colour
-from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Spec
 from keras_aug_ssl.layers.warp import Factor
 
@@ -52,16 +52,16 @@ class ColourLayer(AugmentationLayer):
         return isinstance(other, ColourLayer) and self.value_range == other.value_range
 
     @classmethod
-    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         changes = [colour.Linear(**parameters) for _, parameters in steps]
         total = changes[0]
         for change in changes[1:]:
             total = colour.compose(total, change)
         matrices = total.matrix
         if total.of_mean is not None:
-            matrices = colour.with_mean(total, compiled(colour.mean_colour, jit)(batch.images))
+            matrices = colour.with_mean(total, colour.mean_colour(batch.images))
         value_range = steps[0][0].value_range
-        images = compiled(lambda i, m: colour.apply(i, m, value_range), jit)(batch.images, matrices)
+        images = compiled(lambda i, m: finish(colour.apply(i, m, value_range)), jit)(batch.images, matrices)
         return batch.replace(images=images)
 
     def get_config(self) -> dict[str, Any]:

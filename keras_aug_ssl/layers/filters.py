@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import filters
-from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Spec
 from keras_aug_ssl.layers.warp import Factor
 
@@ -36,11 +36,11 @@ class FilterLayer(AugmentationLayer):
         raise NotImplementedError
 
     @classmethod
-    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((layer, parameters),) = steps
 
         def clipped(images: tf.Tensor, drawn: Parameters) -> tf.Tensor:
-            return tf.clip_by_value(layer.filtered(images, drawn), *layer.value_range)
+            return finish(tf.clip_by_value(layer.filtered(images, drawn), *layer.value_range))
 
         return batch.replace(images=compiled(clipped, jit)(batch.images, parameters))
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import regions
-from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled, to_dtype
 from keras_aug_ssl.layers.batch import Batch, Boxes, Spec
 from keras_aug_ssl.layers.warp import Factor
 
@@ -44,6 +44,7 @@ class RandomErasing(AugmentationLayer):
     """
 
     what = "erase"
+    computes = False
 
     def __init__(
         self,
@@ -80,12 +81,13 @@ class RandomErasing(AugmentationLayer):
         return {**parameters, "box": tf.where(mask[:, None], parameters["box"], 0)}
 
     @classmethod
-    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((_, parameters),) = steps
         box, fill = parameters["box"], parameters["fill"]
 
         def paint(images: tf.Tensor, rectangles: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:
-            return regions.paint(tf.cast(images, tf.float32), rectangles, colour)
+            images = finish(images)
+            return regions.paint(images, rectangles, to_dtype(colour, images.dtype))
 
         batch = batch.replace(images=compiled(paint, jit)(batch.images, box, fill))
         if batch.masks is not None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.kernels import tone
-from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Spec
 
 class Statistics(Protocol):
@@ -84,7 +84,7 @@ class ToneLayer(AugmentationLayer):
         return isinstance(other, ToneLayer) and self.value_range == other.value_range
 
     @classmethod
-    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         low, high = steps[0][0].value_range
         by_table = batch.dtype == tf.uint8
 
@@ -92,7 +92,7 @@ class ToneLayer(AugmentationLayer):
             values = (tf.cast(images, tf.float32) - low) / (high - low)
             for layer, parameters in steps:
                 values = _bent(layer, values, parameters, _OfPixels(values))
-            return low + (high - low) * values
+            return finish(low + (high - low) * values)
 
         def through_table(images: tf.Tensor) -> tf.Tensor:
             level = tone.levels((tf.cast(images, tf.float32) - low) / (high - low))
@@ -107,7 +107,7 @@ class ToneLayer(AugmentationLayer):
             for layer, parameters in steps:
                 bent = _bent(layer, table, parameters, _OfTable(histogram, table))
                 table = tf.round(bent * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
-            return tone.look_up(level, low + (high - low) * table)
+            return tone.look_up(level, finish(low + (high - low) * table))
 
         images = through_table(batch.images) if by_table else through_curves(batch.images)
         return batch.replace(images=tf.ensure_shape(images, batch.images.shape))

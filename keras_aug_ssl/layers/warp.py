@@ -11,7 +11,7 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.kernels import geometry, resample
 from keras_aug_ssl.kernels.geometry import Size
-from keras_aug_ssl.layers.base import AugmentationLayer, Parameters, compiled
+from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Boxes
 
 Factor = float | tuple[float, float]  # one number, or the range it is drawn from
@@ -70,7 +70,7 @@ class GeometricLayer(AugmentationLayer):
         return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
 
     @classmethod
-    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, jit: bool) -> Batch:
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         sizes = [batch.size]
         for layer, _ in steps:
             sizes.append(layer.output_size(sizes[-1]))
@@ -78,15 +78,15 @@ class GeometricLayer(AugmentationLayer):
         interpolation = next((layer.reading for layer, _ in steps if layer.reading), "nearest")
         cells = _locate(steps, sizes, fill_mode, jit)
 
-        def read(images: tf.Tensor, smooth: bool, fill: float) -> tf.Tensor:
+        def read(images: tf.Tensor, smooth: bool, fill: float, finish: Finish) -> tf.Tensor:
             reader = resample.bilinear if smooth else resample.nearest
-            result = compiled(lambda i, c: reader(i, c, fill_mode, fill), jit)(images, cells)
+            result = compiled(lambda i, c: finish(reader(i, c, fill_mode, fill)), jit)(images, cells)
             static = [n if isinstance(n, int) else None for n in sizes[-1]]
             return tf.ensure_shape(result, [images.shape[0], *static, images.shape[-1]])
 
-        changes: dict[str, Any] = {"images": read(batch.images, interpolation == "bilinear", fill_value)}
+        changes: dict[str, Any] = {"images": read(batch.images, interpolation == "bilinear", fill_value, finish)}
         if batch.masks is not None:
-            changes["masks"] = read(batch.masks, False, 0)
+            changes["masks"] = read(batch.masks, False, 0, tf.identity)
         if batch.boxes is not None:
             changes["boxes"] = _move_boxes(steps, batch.boxes, sizes[-1])
         if batch.keypoints is not None:
