@@ -77,6 +77,7 @@ class AugmentationLayer(keras.layers.Layer):
     jit_compile: bool | str = "auto"
     value_range: tuple[float, float] | None = None  # set by layers whose effect depends on what black and white are
     pointwise = False  # True: every pixel changes by itself, so mirroring before or after makes no difference
+    active_at_inference = False  # True: it changes images with `training=False` too, as a crop must
     computes = True  # False: it only copies or paints pixels, so that rounding before or after makes no difference
     independent = True  # False: an image's result depends on the rest of its batch, as when images are mixed
     mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
@@ -117,9 +118,9 @@ class AugmentationLayer(keras.layers.Layer):
         """(height, width) of the output for an input of `size`."""
         return size
 
-    def at_inference(self, spec: Spec) -> Parameters | None:
-        """Parameters to use with `training=False`; None where that is the identity, as it is unless the size changes."""
-        return None
+    def at_inference(self, spec: Spec) -> Parameters:
+        """Parameters to use with `training=False`: the identity's, unless the layer is `active_at_inference`."""
+        return self.keep(tf.zeros([spec.batch_size], tf.bool), self.draw(spec, draws.as_key(0)))
 
     def parts(self, parameters: Parameters) -> list[tuple[AugmentationLayer, Parameters]]:
         """The layers to execute, in order, with their share of `parameters`: itself, unless it holds others."""
@@ -195,11 +196,10 @@ class AugmentationLayer(keras.layers.Layer):
         return self._execute(batch, layout, parameters)
 
     def _infer(self, inputs: Any) -> Any:
-        if self.output_size((0, 0)) == (0, 0):
+        if not self.active_at_inference:
             return inputs
         batch, layout = self._unpack(inputs)
-        parameters = self.at_inference(batch.spec())
-        return inputs if parameters is None else self._execute(batch, layout, parameters)
+        return self._execute(batch, layout, self.at_inference(batch.spec()))
 
     def _execute(self, batch: Batch, layout: Layout, parameters: Parameters) -> Any:
         return pack(execute(self.parts(parameters), batch, self._jit(batch)), layout)

@@ -53,6 +53,17 @@ class CompositeLayer(AugmentationLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {name: layer.keep(mask, parameters[name]) for name, layer in zip(self.names, self.layers)}
 
+    @property
+    def active_at_inference(self) -> bool:  # type: ignore[override]
+        return any(layer.active_at_inference for layer in self.layers)
+
+    def at_inference(self, spec: Spec) -> Parameters:
+        parameters = {}
+        for name, layer in zip(self.names, self.layers):
+            parameters[name] = layer.at_inference(spec)
+            spec = spec.resized(layer.output_size(spec.size))
+        return parameters
+
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
         for layer in self.layers:
             size = layer.output_size(size)

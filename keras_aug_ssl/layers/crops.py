@@ -21,6 +21,8 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class _Crop(GeometricLayer):
     """Base of the two crops: with `training=False` both read the largest centred rectangle of the output's shape."""
 
+    active_at_inference = True
+
     def __init__(self, height: int, width: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.height = checks.integer(type(self).__name__, "height", height, 1)

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers import planning
-from keras_aug_ssl.layers.base import AugmentationLayer, Parameters
-from keras_aug_ssl.layers.batch import Spec
+from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.composite import CompositeLayer
+from keras_aug_ssl.layers.interop import translate
 from keras_aug_ssl.layers.streams import Place, at_full_size, images_of, placed
 
 
@@ -115,16 +115,26 @@ class Pipeline(CompositeLayer):
 
         return placed(dataset, epoch, seed).map(augment, num_parallel_calls=num_parallel_calls, deterministic=True)
 
-    def at_inference(self, spec: Spec) -> Parameters | None:
-        parameters = {}
-        for name, layer in zip(self.names, self.layers):
-            drawn = layer.at_inference(spec)
-            if drawn is None:  # nothing of this layer at inference: its draw for any key, with no image kept
-                drawn = layer.draw(spec, draws.as_key(0))
-                drawn = layer.keep(tf.zeros([spec.batch_size], tf.bool), drawn)
-            parameters[name] = drawn
-            spec = spec.resized(layer.output_size(spec.size))
-        return parameters
+    @classmethod
+    def from_keras(cls, stock: Any, **kwargs: Any) -> Pipeline:
+        """Makes a pipeline of stock Keras layers.
+
+        A layer that we have too is translated with its arguments, and so fuses; its numbers are drawn by our rules, and
+        its dtype in is its dtype out. Any other layer stays as it is, in place, and `plan()` says so.
+
+        Args:
+            stock: a Keras layer, a list of them, a `keras.Sequential` or a `keras.layers.Pipeline`.
+            **kwargs: as for `Pipeline`.
+
+        Example:
+            >>> stock = keras.Sequential([keras.layers.RandomRotation(0.1), keras.layers.RandomZoom(0.2)])
+            >>> print(kas.Pipeline.from_keras(stock).plan())
+            1. resample: RandomRotation + RandomZoom
+        """
+        from keras_aug_ssl import layers
+
+        known = {name: getattr(layers, name) for name in layers.__all__}
+        return cls(translate(stock, known), **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "jit_compile": self.jit_compile}
