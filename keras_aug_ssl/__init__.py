@@ -4,8 +4,19 @@
 from keras_aug_ssl import backend as backend
 
 # isort: split
+from keras_aug_ssl import adversarial as adversarial
 from keras_aug_ssl import data as data
 from keras_aug_ssl import layers as layers
+from keras_aug_ssl.adversarial import BIM as BIM
+from keras_aug_ssl.adversarial import FGSM as FGSM
+from keras_aug_ssl.adversarial import PGD as PGD
+from keras_aug_ssl.adversarial import AttackResult as AttackResult
+from keras_aug_ssl.adversarial import AdversarialTraining as AdversarialTraining
+from keras_aug_ssl.adversarial import GaussianNoise as GaussianNoise
+from keras_aug_ssl.adversarial import MomentumFGSM as MomentumFGSM
+from keras_aug_ssl.adversarial import RandomFGSM as RandomFGSM
+from keras_aug_ssl.adversarial import fgsm as fgsm
+from keras_aug_ssl.adversarial import input_gradient as input_gradient
 from keras_aug_ssl.layers.pipeline import Pipeline as Pipeline
 
 __version__ = "0.1.0"

@@ -1,0 +1,288 @@
+"""The outer call of every attack: checks, batches, graphs, and success measured afresh."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.adversarial import balls, heads, noise, objectives
+from keras_aug_ssl.adversarial.balls import spread
+from keras_aug_ssl.adversarial.batches import batches
+from keras_aug_ssl.adversarial.limits import check_bounds, check_inputs, check_mask
+from keras_aug_ssl.adversarial.problem import Found, Limits, Problem
+from keras_aug_ssl.adversarial.results import AttackResult, concatenate
+from keras_aug_ssl.adversarial.victim import Victim, encode_in_graph, encode_labels, predicted, victim_of
+
+_SURE = 16.6  # where odds are above 2^24 = e^16.6, float32 rounds 1 - p to 0 and cross-entropy's gradient is lost
+
+
+class Attack:
+    """Base of all attacks. A subclass implements `search`; everything else is here.
+
+    The model is used in inference mode and never changed. Success is measured afresh on what the search returns, after
+    it was put strictly inside the ball, the bounds and the mask. Draws belong to the example (hashed with the seed), so
+    an example gets the same result alone and in any batch.
+
+    Args:
+        epsilon: largest size of a perturbation in the unit of the model's input, >= 0. None, for attacks that look for
+            the smallest perturbation, means no limit.
+        norm: "linf", "l2" or "l1".
+        bounds: (low, high) of valid inputs in their own unit; numbers, or arrays that broadcast to one example.
+        loss: what to raise: "auto", "crossentropy", "margin", "dlr", "kl" (divergence from the clean prediction), a
+            Keras loss, or a callable of (y_true, y_pred). "auto" fits the model's head.
+        targeted: `y` names the class to reach instead of the class to leave.
+        seed: int in [0, 2^32); equal seeds give equal results.
+        jit_compile: compile with XLA. Off by default: on CPUs it makes the gradient of pooling several times slower.
+            Examples that are done then stay in the batch, since XLA needs fixed shapes.
+    """
+
+    arguments = ("epsilon", "norm", "bounds", "loss", "targeted", "seed", "jit_compile")
+    """Names of the arguments all attacks share."""
+    early_stop = True
+    """Examples leave at their first success, and those wrong already are not touched."""
+    minimal = False
+    """The attack looks for the smallest perturbation: where it finds none, the original comes back."""
+
+    def __init__(
+        self,
+        epsilon: float | None,
+        norm: str = "linf",
+        *,
+        bounds: tuple[Any, Any] = (0.0, 1.0),
+        loss: Any = "auto",
+        targeted: bool = False,
+        seed: int = 0,
+        jit_compile: bool = False,
+    ):
+        owner = type(self).__name__
+        self.epsilon = None if epsilon is None and self.minimal else checks.number(owner, "epsilon", epsilon, 0.0)
+        self.ball = balls.named(owner, norm)
+        self.norm = self.ball.name
+        self.bounds = check_bounds(owner, bounds)
+        self.loss = objectives.check(owner, loss)
+        self.targeted = bool(targeted)
+        self.seed = checks.integer(owner, "seed", seed, 0, 2**32 - 1)
+        self.jit_compile = bool(jit_compile)
+
+    def search(self, problem: Problem) -> Found:
+        """Looks for adversarial examples; pure graph code.
+
+        Args:
+            problem: a batch of examples the model gets right (all examples when `early_stop` is off). Its `evaluate`,
+                `scores`, `project` and `rows["keys"]` are all a search needs; the radius is `problem.radius`.
+
+        Returns:
+            The best point found for each example, and what it cost.
+        """
+        raise NotImplementedError
+
+    def __call__(self, model: keras.Model, x: Any, y: Any = None, **options: Any) -> AttackResult:
+        """Attacks `model` on data.
+
+        Args:
+            model: any Keras model; weights, BatchNormalization statistics and optimizer stay as they are.
+            x: (N, ...) inputs, uint8 or float, inside `bounds`; or a dict or list of them; or a data set that brings
+                the labels (`tf.data`, TFDS, `PyDataset`).
+            y: (N,) class numbers, (N, K) one-hot labels, or what the model is fitted to; for a targeted attack the
+                classes to reach. None: the model's own predictions.
+            **options: `mask`, `input_name`, `batch_size` and `verbose`, see `stream`.
+
+        Returns:
+            An `AttackResult` with one row an example.
+
+        Raises:
+            ValueError: for inputs outside `bounds`, labels out of range, or a model whose outputs can't be told to be
+                logits or probabilities.
+        """
+        return concatenate(list(self.stream(model, x, y, **options)))
+
+    def stream(
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        input_name: str | int | None = None,
+        batch_size: int = 250,
+        verbose: int = 0,
+    ) -> Iterator[AttackResult]:
+        """The same as a call, one result a batch, so that data larger than memory can be attacked.
+
+        Args:
+            model: any Keras model.
+            x: the data, as for a call.
+            y: the labels, as for a call.
+            mask: 1 where a value may change, 0 where not; broadcasts to one example, or has one row an example.
+            input_name: key or index of the attacked input of a model with several.
+            batch_size: examples attacked at a time; bounds the memory.
+            verbose: 1 shows a progress bar.
+
+        Yields:
+            The results of consecutive batches.
+        """
+        owner = type(self).__name__
+        first = tf.nest.flatten(x)[0]
+        bar = keras.utils.Progbar(len(first) if hasattr(first, "shape") else None) if verbose else None
+        done = 0
+        for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
+            victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name)
+            rows = check_mask(owner, mask, victim.inputs.split(x_batch)[0], done)
+            result = self.attack_batch(victim, x_batch, y_batch, rows)
+            done += len(result.success)
+            if bar:
+                bar.update(done, [("fooled", float(np.mean(result.success)))])
+            yield result
+
+    def attack_batch(self, victim: Victim, x: Any, y: Any, mask: np.ndarray | None = None) -> AttackResult:
+        """Attacks one batch of arrays; `mask` has the shape of an example or of the batch."""
+        owner = type(self).__name__
+        x, others = victim.inputs.split(x)
+        x = check_inputs(owner, np.asarray(x), self.bounds)
+        if y is None and self.targeted:
+            checks.fail(owner, "y", "the classes to reach, since the attack is targeted", y)
+        labels = [] if y is None else [encode_labels(owner, victim.head, y, len(x))]
+        rows = [x, labels, others, [mask] if mask is not None and mask.ndim == x.ndim else []]
+        limits = [*self.bounds, *([mask] if mask is not None and mask.ndim < x.ndim else [])]
+        rows, limits = (tf.nest.map_structure(tf.convert_to_tensor, part) for part in (rows, limits))
+        run = self._graph(victim, rows, limits)
+        found = run(rows, limits, self._radius(), tf.constant(self.seed, tf.int64))
+        x_adv, success, distance, loss, queries, zero_gradient = (part.numpy() for part in found)
+        x_adv = victim.inputs.join(x_adv, [other.numpy() for other in rows[2]])
+        return AttackResult(
+            x_adv, success, distance, loss, queries, zero_gradient, norm=self.norm, early_stop=self.early_stop
+        )
+
+    def problem(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Problem:
+        """States the problem of one batch: graph code for training loops, without checks of values.
+
+        Args:
+            victim: the attacked model.
+            x: (B, ...) inputs inside the bounds, or the structure of inputs the victim was made for.
+            y: labels as the model is fitted to.
+            seed: integer scalar, new in every step.
+        """
+        x, others = victim.inputs.split(x)
+        seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
+        rows = [tf.cast(x, tf.float32), [encode_in_graph(victim.head, y)], others, []]
+        problem, _ = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
+        return dataclasses.replace(problem, compact=False)  # fixed shapes: Keras compiles training with XLA on GPUs
+
+    def perturb(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Any:
+        """Adversarial inputs for one batch, in the structure of `x`; arguments as for `problem`."""
+        problem = self.problem(victim, x, y, seed)
+        x_adv = tf.stop_gradient(problem.contain(self.search(problem).x))
+        return victim.inputs.join(x_adv, problem.rows["others"])
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor, as plain values."""
+        loss = self.loss if isinstance(self.loss, str) else keras.saving.serialize_keras_object(self.loss)
+        bounds = [bound.tolist() for bound in self.bounds]
+        return {"epsilon": self.epsilon, **self._recipe(), "loss": loss, "bounds": bounds, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Attack:
+        """Undoes `get_config`."""
+        config = dict(config)
+        if not isinstance(config.get("loss", "auto"), str):
+            config["loss"] = keras.saving.deserialize_keras_object(config["loss"])
+        return cls(**config)
+
+    def _recipe(self) -> dict[str, Any]:
+        """The arguments built into the graph: all but epsilon, bounds and seed, which are its inputs."""
+        return {"norm": self.norm, "loss": self.loss, "targeted": self.targeted, "jit_compile": self.jit_compile}
+
+    def _radius(self) -> tf.Tensor:
+        """Epsilon in float32, rounded down, so that what is inside it is inside what the user wrote."""
+        if self.epsilon is None:
+            return tf.constant(np.inf, tf.float32)
+        radius = np.float32(self.epsilon)
+        return tf.constant(radius if float(radius) <= self.epsilon else np.nextafter(radius, np.float32(0.0)))
+
+    def _graph(self, victim: Victim, rows: list[Any], limits: list[Any]) -> Any:
+        """The traced attack: one for a model, a recipe and the shape of an example, for any number of examples."""
+        specs = (
+            tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), rows),
+            tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), limits),
+        )
+        recipe = tuple(sorted(self._recipe().items()))
+        key = (type(self), recipe, str(specs))
+        if key not in victim.graphs:
+            signature = [*specs, tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int64)]
+
+            def run(*arguments: Any) -> tuple[tf.Tensor, ...]:
+                problem, sure = self._pose(victim, *arguments)
+                return self._finish(problem, self._run(problem), sure)
+
+            graph = tf.function(run, input_signature=signature, autograph=False, jit_compile=self.jit_compile or None)
+            # The concrete function: TensorFlow takes functions made in one place for one that is traced too often.
+            victim.graphs[key] = graph.get_concrete_function()
+        return victim.graphs[key]
+
+    def _pose(
+        self, victim: Victim, rows: list[Any], limits: list[Any], radius: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[Problem, tf.Tensor]:
+        """States the problem, and where the model is too sure for ordinary cross-entropy."""
+        x, labels, others, mask = rows
+        clean = victim.scores(x, others)
+        y = labels[0] if labels else predicted(victim.head, clean)
+        examples = {
+            "x": x,
+            "y": y,
+            "goal": clean if self.loss == "kl" else y,
+            "clean": clean,
+            "others": others,
+            "keys": noise.example_keys(x, seed),
+            **({"mask": mask[0]} if mask else {}),
+        }
+        objective = objectives.choose(type(self).__name__, self.loss, victim.head, victim.compiled_loss)
+        low, high, *shared = (tf.cast(part, tf.float32) for part in limits)
+        problem = Problem(
+            victim, objective, self.ball, radius, Limits(low, high, *shared), self.targeted, examples,
+            compact=not self.jit_compile,
+        )  # fmt: skip
+        sure = tf.zeros([problem.size], tf.bool)
+        if victim.head.kind in (heads.CLASSES, heads.BINARY):
+            sure = objectives.log_odds(clean, y) * (-1.0 if self.targeted else 1.0) < -_SURE
+        return problem, sure
+
+    def _run(self, problem: Problem) -> Found:
+        """Searches where there is something to find."""
+        if not self.early_stop:
+            return self.search(problem)
+        wrong = problem.fooled(problem.rows["clean"])
+        nothing = Found(problem.x, tf.zeros([problem.size], tf.int32), tf.zeros([problem.size], tf.bool))
+        if not problem.compact:
+            found = self.search(problem)
+            return Found(*(tf.where(spread(wrong, new), old, new) for old, new in zip(nothing, found, strict=True)))
+        index = tf.boolean_mask(tf.range(problem.size), ~wrong)
+
+        def attack() -> Found:
+            x, queries, dead = self.search(problem.take(index))
+            return Found(
+                tf.tensor_scatter_nd_update(nothing.x, index[:, None], x),
+                tf.tensor_scatter_nd_update(nothing.queries, index[:, None], queries),
+                tf.scatter_nd(index[:, None], tf.cast(dead, tf.int32), [problem.size]) > 0,
+            )
+
+        return tf.cond(tf.size(index) > 0, attack, lambda: nothing)
+
+    def _finish(self, problem: Problem, found: Found, sure: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Puts what was found strictly inside the limits and measures it."""
+        x = problem.contain(found.x)
+        scores = problem.scores(x)
+        success = problem.fooled(scores)
+        if self.minimal:
+            x = tf.where(spread(success, x), x, problem.x)
+            scores = tf.where(spread(success, scores), scores, problem.rows["clean"])
+        if problem.objective is objectives.log_odds:
+            loss = objectives.cross_entropy(scores, problem.y)
+        else:
+            loss = problem.objective(scores, problem.rows["goal"])
+        return x, success, problem.distance(x), loss, found.queries + 2, found.dead | sure

@@ -1,0 +1,130 @@
+"""The gradient with respect to the input, and its use in both directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.adversarial import heads, objectives
+from keras_aug_ssl.adversarial.attacks import FGSM
+from keras_aug_ssl.adversarial.victim import Victim, encode_in_graph, encode_labels, predicted, victim_of
+
+
+def input_gradient(model: keras.Model, x: Any, y: Any = None, loss: Any = None) -> Any:
+    """Gradient of each example's own loss with respect to its inputs.
+
+    It says which values matter, and which way to change them for the worse: the first thing to look at in any model.
+    The losses of a batch are added, not averaged, so an example has the same gradient alone and in any batch.
+
+    Args:
+        model: any Keras model, used in inference mode and not changed.
+        x: (N, ...) inputs, or a dict or list of them.
+        y: labels; None for the model's own predictions.
+        loss: None for the loss that fits the model: cross-entropy for classes and labels, else the compiled loss. Or a
+            Keras loss, its name, a callable of (y_true, y_pred), or "margin" or "dlr".
+
+    Returns:
+        d loss / d x in the shape and structure of `x`: a NumPy array for an array, a tensor for a tensor.
+
+    Raises:
+        ValueError: when the outputs of the model can't be told to be logits or probabilities, or it has no gradient.
+
+    Example:
+        >>> import keras, numpy as np, keras_aug_ssl as kas
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
+        >>> kas.input_gradient(model, np.array([[0.5, 0.5]]), [0])
+        array([[-0.5,  0.5]], dtype=float32)
+    """
+    owner = "input_gradient"
+    if isinstance(loss, str) and loss not in objectives.OBJECTIVES:
+        loss = keras.losses.get(loss)
+    name = sorted(x)[0] if isinstance(x, dict) else 0 if isinstance(x, (list, tuple)) and np.ndim(x[0]) else None
+    victim = victim_of(owner, model, x, loss=loss, input_name=name)
+    inputs = tf.nest.map_structure(_as_float, x) if name is not None else _as_float(x)
+    size = tf.nest.flatten(inputs)[0].shape[0]
+    symbolic = tf.is_tensor(y) and not tf.executing_eagerly()
+    if y is not None:
+        y = encode_in_graph(victim.head, y) if symbolic else encode_labels(owner, victim.head, y, size)
+    gradient = _graph(victim, loss)(inputs, y)
+    if tf.is_tensor(tf.nest.flatten(x)[0]):
+        return gradient
+    return tf.nest.map_structure(lambda part: part.numpy(), gradient)
+
+
+def fgsm(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    epsilon: float = 8 / 255,
+    targeted: bool = False,
+    *,
+    norm: str = "linf",
+    bounds: tuple[Any, Any] = (0.0, 1.0),
+) -> Any:
+    """The fast gradient sign method: `x + epsilon * sign(d loss / d x)`, inside the bounds.
+
+    With `targeted=True` it goes the other way, `x - epsilon * sign(...)`: an image the model likes better for `y`.
+
+    Args:
+        model: any Keras model, used in inference mode and not changed.
+        x: (N, ...) inputs inside `bounds`, uint8 or float.
+        y: class numbers, one-hot labels, or what the model is fitted to; None for the model's own predictions.
+        epsilon: length of the step in the unit of the model's input, >= 0.
+        targeted: descend towards `y` instead of climbing away from it.
+        norm: "linf", "l2" or "l1".
+        bounds: (low, high) of valid inputs.
+
+    Returns:
+        The changed inputs, float32: a NumPy array for an array, a tensor for a tensor.
+
+    Raises:
+        ValueError: as `FGSM` does.
+
+    Example:
+        >>> import keras, numpy as np, keras_aug_ssl as kas
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
+        >>> x = np.array([[0.5, 0.5]])
+        >>> kas.fgsm(model, x, [0], epsilon=0.125), kas.fgsm(model, x, [0], epsilon=0.125, targeted=True)
+        (array([[0.375, 0.625]], dtype=float32), array([[0.625, 0.375]], dtype=float32))
+    """
+    x_adv = FGSM(epsilon, norm, bounds=bounds, targeted=targeted)(model, x, y).x_adv
+    return tf.constant(x_adv) if tf.is_tensor(x) else x_adv
+
+
+def _graph(victim: Victim, loss: Any) -> Any:
+    key = ("input_gradient", loss)
+    if key not in victim.graphs:
+        measure = _measure(victim, loss)
+
+        def gradient(x: Any, y: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                scores = victim.head.scores(victim.model(x, training=False))
+                value = measure(scores, predicted(victim.head, scores) if y is None else y)
+            found = tape.gradient(value, x)
+            if any(part is None for part in tf.nest.flatten(found)):
+                checks.fail(
+                    "input_gradient", "model", "differentiable in each of its inputs", victim.model.name,
+                    "A layer in it isn't, or casts its input to integers.",
+                )  # fmt: skip
+            return found
+
+        victim.graphs[key] = tf.function(gradient, autograph=False, reduce_retracing=True)
+    return victim.graphs[key]
+
+
+def _measure(victim: Victim, loss: Any) -> objectives.Objective:
+    head = victim.head
+    if loss is None and head.kind in (heads.CLASSES, heads.BINARY) or loss == "crossentropy":
+        return objectives.cross_entropy
+    if loss is None and head.kind == heads.LABELS:
+        return lambda scores, y: tf.reduce_mean(tf.nn.softplus(scores * (1.0 - 2.0 * y)), axis=1)
+    return objectives.choose("input_gradient", "auto" if loss is None else loss, head, victim.compiled_loss)
+
+
+def _as_float(part: Any) -> tf.Tensor:
+    return tf.cast(tf.convert_to_tensor(part), tf.float32)

@@ -1,0 +1,169 @@
+"""One batch under attack: what may change, how far, and how wrong the model is. Everything here is graph code."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_aug_ssl.adversarial import heads
+from keras_aug_ssl.adversarial.balls import Ball, flat, spread
+from keras_aug_ssl.adversarial.victim import Victim, predicted
+
+
+class Evaluation(NamedTuple):
+    """The model at one point an example: scores (B, K), value (B,) of the objective, its gradient (zeros where it
+    isn't finite), fooled (B,), and dead (B,): the gradient was zero or not finite."""
+
+    scores: tf.Tensor
+    value: tf.Tensor
+    gradient: tf.Tensor
+    fooled: tf.Tensor
+    dead: tf.Tensor
+
+
+class Found(NamedTuple):
+    """What a search returns: x (B, ...), queries (B,) int32 model evaluations spent, dead (B,) gradients met."""
+
+    x: tf.Tensor
+    queries: tf.Tensor
+    dead: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What may change: `low` and `high` bound the inputs (scalars or the shape of an example), `mask` is 1 where a
+    value may change (None: everywhere)."""
+
+    low: tf.Tensor
+    high: tf.Tensor
+    mask: tf.Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A batch of examples and the question asked of them.
+
+    Attributes:
+        victim: the attacked model.
+        objective: (scores, y) -> (B,), raised by the attack.
+        ball: norm in which perturbations are measured.
+        radius: their largest size, a float32 scalar; infinity when only bounds limit them.
+        limits: bounds and mask.
+        targeted: `y` is where to go, not where to leave.
+        rows: tensors with one row an example: `x` the original, `y` the labels, `goal` what the objective compares
+            with (the labels as a rule), `clean` the scores at x, `others` the further inputs, `keys` for random
+            numbers, `mask` where it differs between examples, and whatever an attack adds.
+        compact: examples may leave the batch; else they stay in it unchanged, as XLA's fixed shapes demand.
+    """
+
+    victim: Victim
+    objective: Callable[[tf.Tensor, Any], tf.Tensor]
+    ball: Ball
+    radius: tf.Tensor
+    limits: Limits
+    targeted: bool
+    rows: dict[str, Any]
+    compact: bool = True
+
+    @property
+    def x(self) -> tf.Tensor:
+        """The original inputs."""
+        return self.rows["x"]
+
+    @property
+    def y(self) -> Any:
+        """The labels to leave, or to reach."""
+        return self.rows["y"]
+
+    @property
+    def mask(self) -> tf.Tensor | None:
+        """1 where a value may change, for all examples or for each; None when every value may."""
+        return self.rows.get("mask", self.limits.mask)
+
+    @property
+    def size(self) -> tf.Tensor:
+        """Number of examples."""
+        return tf.shape(self.x)[0]
+
+    def with_rows(self, **rows: Any) -> Problem:
+        """The same problem with rows added or replaced."""
+        return dataclasses.replace(self, rows={**self.rows, **rows})
+
+    def take(self, index: tf.Tensor) -> Problem:
+        """The problem of the examples at `index`."""
+        rows = tf.nest.map_structure(lambda row: tf.gather(row, index), self.rows)
+        return dataclasses.replace(self, rows=rows)
+
+    def scores(self, x: tf.Tensor) -> tf.Tensor:
+        """Scores of the model at `x`; costs one query."""
+        return self.victim.scores(x, self.rows["others"])
+
+    def value(self, scores: tf.Tensor) -> tf.Tensor:
+        """The objective, (B,): larger is nearer to fooling the model."""
+        value = self.objective(scores, self.rows["goal"])
+        return -value if self.targeted else value
+
+    def fooled(self, scores: tf.Tensor) -> tf.Tensor:
+        """Where the decision is wrong (or, targeted, as wished), (B,). Scores that aren't finite fool nobody."""
+        head = self.victim.head
+        finite = tf.reduce_all(tf.math.is_finite(flat(scores)), axis=1)
+        if head.kind == heads.NUMBERS:
+            return finite & (self.value(scores) > self.value(self.rows["clean"]))
+        same = predicted(head, scores) == self.y
+        if head.kind == heads.LABELS:
+            same = tf.reduce_all(same, axis=1)
+        return finite & (same if self.targeted else ~same)
+
+    def evaluate(self, x: tf.Tensor) -> Evaluation:
+        """Scores, objective, gradient and decision at `x`; costs one query."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            scores = self.scores(x)
+            value = self.value(scores)
+        gradient = tape.gradient(value, x)
+        if gradient is None:
+            raise ValueError(
+                "The model has no gradient with respect to its input: a layer in it isn't differentiable, or casts the "
+                "input to integers. Use an attack that needs decisions or scores only, such as Square, HopSkipJump or "
+                "Boundary."
+            )
+        finite = tf.math.is_finite(gradient)
+        largest = tf.reduce_max(tf.abs(flat(tf.where(finite, gradient, 0.0))), axis=1)
+        dead = (largest == 0.0) | ~tf.reduce_all(flat(finite), axis=1)
+        gradient = self.masked(tf.where(finite, gradient, 0.0))
+        return Evaluation(scores, value, gradient, self.fooled(scores), dead)
+
+    def masked(self, delta: tf.Tensor) -> tf.Tensor:
+        """Sets to zero what may not change."""
+        return delta if self.mask is None else delta * self.mask
+
+    def clip(self, x: tf.Tensor) -> tf.Tensor:
+        """Moves `x` into the bounds."""
+        return tf.clip_by_value(x, self.limits.low, self.limits.high)
+
+    def project(self, x: tf.Tensor) -> tf.Tensor:
+        """Moves `x` into the ball, the bounds and the mask. Clipping comes last: it only shortens a perturbation."""
+        return self.clip(self.x + self.ball.project(self.masked(x - self.x), self.radius))
+
+    def distance(self, x: tf.Tensor) -> tf.Tensor:
+        """Size of the perturbation, (B,)."""
+        return self.ball.size(x - self.x)
+
+    def contain(self, x: tf.Tensor) -> tf.Tensor:
+        """`project`, and then strictly: no rounding leaves `x` outside the ball, and values that aren't finite go."""
+        x = tf.where(tf.math.is_finite(x), x, self.x)
+        inside = self.masked_exactly(self.clip(self.project(x)))
+        excess = self.distance(inside) - self.radius
+        magnitude = tf.reduce_max(tf.abs(flat(inside)), axis=1)
+        keep = 1.0 - (excess + 1e-6 * magnitude) / tf.maximum(self.distance(inside), 1e-30)
+        shorter = self.x + spread(tf.clip_by_value(keep, 0.0, 1.0), x) * (inside - self.x)
+        shorter = self.masked_exactly(self.clip(shorter))
+        inside = tf.where(spread(excess > 0.0, x), shorter, inside)
+        return tf.where(spread(self.distance(inside) > self.radius, x), self.x, inside)
+
+    def masked_exactly(self, x: tf.Tensor) -> tf.Tensor:
+        """Restores the original values, to the bit, where nothing may change."""
+        return x if self.mask is None else tf.where(self.mask > 0, x, self.x)
