@@ -1,0 +1,216 @@
+"""What `fit` trains on: batches of one size, sampled anew each epoch from labelled rows and the selected ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_aug_ssl.self_training.outputs import class_numbers
+from keras_aug_ssl.self_training.pool import UnlabeledPool
+
+LABELED, PSEUDO, ORDER, AUGMENT, AUGMENT_PSEUDO = range(5)  # streams of random numbers; each its own
+
+
+@dataclasses.dataclass(frozen=True)
+class Selected:
+    """Rows of a pool that take part in training. Never changed once made, since other threads read it.
+
+    Attributes:
+        rows: (M,) positions in the pool.
+        targets: (M,) class numbers, or (M, K) soft targets.
+        weights: (M,) float32 in (0, 1].
+    """
+
+    rows: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What the batches of an epoch are made from: swapped as a whole, so no batch sees half of a change."""
+
+    epoch: int
+    selected: Selected | None = None
+    encode: Callable[[np.ndarray], np.ndarray] = np.asarray
+
+
+class Board:
+    """Where the callback publishes and training sets read."""
+
+    def __init__(self) -> None:
+        self.current: Published | None = None
+        self.was_read = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Labeled:
+    """The labelled rows.
+
+    Attributes:
+        x: inputs, in the structure of the pool's.
+        y: targets as the loss wants them.
+        weight: (N,) float32, or None where no row, labelled or not, has another weight than 1.
+        class_weight: (K,) float32 that multiply the weights by class; None for equal ones.
+    """
+
+    x: Any
+    y: np.ndarray
+    weight: np.ndarray | None
+    class_weight: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+class TrainingSet(keras.utils.PyDataset):
+    """Batches of labelled and pseudo-labelled rows; made by `SelfTraining.training_set`.
+
+    The number of batches never changes and every batch is full: `fit` reads the number once, and each new size of a
+    batch would be compiled anew. What a batch holds is a function of (seed, epoch, its number) and the rows selected,
+    so a resumed run continues exactly and any number of workers gives the same.
+
+    Args:
+        labeled: the rows with labels.
+        pool: where selected rows are read.
+        board: where the callback publishes what is selected.
+        batch_size: rows a batch.
+        steps: batches an epoch.
+        labeled_fraction: least share of labelled rows in a batch.
+        augment: for labelled rows, a callable on inputs or None.
+        augment_pseudo: for pseudo-labelled rows; the same object as `augment` joins both kinds in one call.
+        seed: of order and augmentation.
+    """
+
+    def __init__(
+        self,
+        labeled: Labeled,
+        pool: UnlabeledPool,
+        board: Board,
+        *,
+        batch_size: int,
+        steps: int,
+        labeled_fraction: float,
+        augment: Callable[..., Any] | None,
+        augment_pseudo: Callable[..., Any] | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.labeled, self.batch_size, self.seed = labeled, batch_size, seed
+        self._pool, self._board, self._steps = pool, board, steps
+        self._labeled_fraction, self._augment = labeled_fraction, _keyed(augment)
+        self._augment_pseudo = self._augment if augment_pseudo is augment else _keyed(augment_pseudo)
+        self._epoch, self._inside = 0, False
+        self._orders: dict[tuple[int, ...], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def on_epoch_begin(self) -> None:
+        """Notes that an epoch runs."""
+        self._inside = True
+
+    def on_epoch_end(self) -> None:
+        """Counts epochs for a fit without the callback; Keras calls it once more before each fit begins."""
+        if not self._inside:
+            self._epoch, self._board.current = 0, None
+        elif self._board.current is None:
+            self._epoch += 1
+        self._inside = False
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Returns batch `index` of the epoch, `(x, y)` or `(x, y, sample_weight)`."""
+        published = self._board.current or Published(self._epoch)
+        self._board.was_read = True
+        selected = published.selected if published.selected is not None and len(published.selected) else None
+        epoch, total = published.epoch, self.batch_size
+        real = total if selected is None else self._num_labeled(len(selected))
+        rows = self._rows(LABELED, epoch, index * real, real, len(self.labeled))
+        x, y = keras.tree.map_structure(lambda part: part[rows], self.labeled.x), self.labeled.y[rows]
+        weight = None if self.labeled.weight is None else self.labeled.weight[rows]
+        key = (epoch, index)
+        if selected is None:
+            return self._batch(self._augmented(self._augment, x, (AUGMENT, *key)), y, weight)
+        places = self._rows(PSEUDO, epoch, index * (total - real), total - real, len(selected))
+        more = self._pool.take(selected.rows[places])
+        x = self._join(x, more, key)
+        y = np.concatenate([y, published.encode(selected.targets[places])])
+        if weight is not None:
+            weight = np.concatenate([weight, selected.weights[places]])
+        order = self._generator(ORDER, epoch, index).permutation(total)  # replicas get equal shares of both kinds
+        return self._batch(
+            keras.tree.map_structure(lambda part: part[order], x), y[order], None if weight is None else weight[order]
+        )
+
+    def _num_labeled(self, selected: int) -> int:
+        natural = len(self.labeled) / (len(self.labeled) + selected)
+        number = math.floor(self.batch_size * max(self._labeled_fraction, natural) + 0.5)
+        return min(max(number, 1), self.batch_size - 1)
+
+    def _rows(self, stream: int, epoch: int, first: int, count: int, size: int) -> np.ndarray:
+        """Rows `first` to `first + count` of an endless sequence of shufflings of `size` rows."""
+        found = []
+        while count:
+            turn, place = divmod(first, size)
+            part = self._order(stream, epoch, turn, size)[place : place + count]
+            found.append(part)
+            first, count = first + len(part), count - len(part)
+        return np.concatenate(found)
+
+    def _order(self, stream: int, epoch: int, turn: int, size: int) -> np.ndarray:
+        key = (stream, epoch, turn, size)
+        order = self._orders.get(key)
+        if order is None:
+            order = self._generator(stream, epoch, turn).permutation(size)
+            # A new dict each time: another worker may be reading the old one.
+            kept = {k: v for k, v in self._orders.items() if k[0] != stream or (k[1], k[2] + 1) == (epoch, turn)}
+            self._orders = {**kept, key: order}
+        return order
+
+    def _generator(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *stream])
+
+    def _join(self, x: Any, more: Any, key: tuple[int, int]) -> Any:
+        """Both kinds of rows, augmented; in one call where both have one augmentation."""
+        if self._augment is self._augment_pseudo:
+            joined = keras.tree.map_structure(lambda a, b: np.concatenate([a, b]), x, more)
+            return self._augmented(self._augment, joined, (AUGMENT, *key))
+        parts = (
+            self._augmented(self._augment, x, (AUGMENT, *key)),
+            self._augmented(self._augment_pseudo, more, (AUGMENT_PSEUDO, *key)),
+        )
+        return keras.tree.map_structure(lambda a, b: np.concatenate([a, b]), *parts)
+
+    def _augmented(self, call: Callable[[Any, np.ndarray], Any] | None, x: Any, stream: tuple[int, ...]) -> Any:
+        if call is None:
+            return x
+        seed = self._generator(*stream).integers(0, 2**31 - 1, 2)
+        return keras.tree.map_structure(np.asarray, call(x, seed))
+
+    def _batch(self, x: Any, y: np.ndarray, weight: np.ndarray | None) -> tuple[Any, ...]:
+        if weight is None:
+            return x, y
+        if self.labeled.class_weight is not None:
+            weight = weight * self.labeled.class_weight[class_numbers(y)]
+        return x, y, weight
+
+
+def _keyed(call: Callable[..., Any] | None) -> Callable[[Any, np.ndarray], Any] | None:
+    """`call` as a function of inputs and a (2,) key; what takes no key is called without."""
+    if call is None:
+        return None
+    names = inspect.signature(call.call if isinstance(call, keras.layers.Layer) else call).parameters
+    everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
+    fixed = {"training": True} if "training" in names or everything and "seed" not in names else {}
+    if "seed" in names:
+        return lambda x, seed: call(x, **fixed, seed=seed)
+    return lambda x, seed: call(x, **fixed)

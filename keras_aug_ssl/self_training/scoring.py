@@ -1,0 +1,179 @@
+"""Scoring a pool with a model: one traced function, one block of rows at a time, features never kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.outputs import Outputs
+from keras_aug_ssl.self_training.pool import UnlabeledPool
+from keras_aug_ssl.self_training.rules import Context, Prediction, Rows, Rule
+from keras_aug_ssl.self_training.rules.base import label_of
+from keras_aug_ssl.self_training.rules.fixed import entropy_share
+
+BLOCK = 256
+"""Rows scored at once: enough to keep two cores busy, few enough that a CNN's activations stay small."""
+
+LARGEST_VIOLATION = 0.02
+"""How far rounding may carry float16 probabilities from a sum of 1."""
+
+
+class Scores(NamedTuple):
+    """What one pass over a pool of N rows leaves.
+
+    Attributes:
+        label: (N,) int32 predicted classes.
+        confidence: (N,) float32 largest probabilities.
+        uncertainty: (N,) float32 standard deviation over passes, or, of one pass, the entropy as a share of log K.
+        weights: (N,) float32 for each rule.
+    """
+
+    label: np.ndarray
+    confidence: np.ndarray
+    uncertainty: np.ndarray
+    weights: list[np.ndarray]
+
+
+class Scorer:
+    """Reads a model's predictions in blocks. Weights, optimizer and random state stay as they are.
+
+    Args:
+        owner: the class a user called, for errors.
+        model: any Keras model with one output.
+        outputs: how to read it.
+        rules: each judges every row by itself.
+    """
+
+    def __init__(self, owner: str, model: keras.Model, outputs: Outputs, rules: Sequence[Rule] = ()) -> None:
+        self._owner, self._model, self._outputs, self._rules = owner, model, outputs, tuple(rules)
+        self._forward = tf.function(self._probabilities, autograph=False)
+        self._score = tf.function(self._score_block, autograph=False)
+        self._merge = tf.function(self._merge_statistics, autograph=False)
+
+    def predict(self, blocks: Iterable[Any], temperature: float = 1.0) -> np.ndarray:
+        """Returns (N, K) probabilities of all blocks together."""
+        found = []
+        for x in blocks:
+            probabilities, violation = self._forward(*_padded(x, BLOCK), tf.constant(temperature))
+            self._check(violation)
+            found.append(probabilities.numpy())
+        return np.concatenate(found)
+
+    def scan(
+        self,
+        pool: UnlabeledPool,
+        context: Context,
+        *,
+        temperature: float = 1.0,
+        verbose: bool = False,
+    ) -> Scores:
+        """Scores a whole pool and weighs it by each rule, in one pass over its features.
+
+        Args:
+            pool: N rows.
+            context: what the rules may know besides the predictions.
+            temperature: divides the logits.
+            verbose: show a progress bar.
+        """
+        total = len(pool)
+        columns = _Columns(total)
+        progress = keras.utils.Progbar(total, unit_name="row") if verbose else None
+        statistics = None
+        for x in pool.blocks(BLOCK):
+            first = tf.constant(columns.filled, tf.int64)
+            block, found, violation = self._score(*_padded(x, BLOCK), tf.constant(temperature), first)
+            self._check(violation)
+            columns.append([part.numpy() for part in block])
+            statistics = found if statistics is None else self._merge(statistics, found)
+            if progress is not None:
+                progress.update(columns.filled)
+        label, confidence, uncertainty, *scores = columns.arrays
+        row = tf.range(total, dtype=tf.int64)
+        weights = [
+            _weights(self._owner, rule, Rows(row, tf.constant(label), tf.constant(score)), known, context)
+            for rule, score, known in zip(self._rules, scores, statistics or [], strict=True)
+        ]
+        return Scores(label, confidence, uncertainty, weights)
+
+    def _score_block(self, x: Any, count: tf.Tensor, temperature: tf.Tensor, first: tf.Tensor) -> Any:
+        """From a block of features to what is kept of its rows, the rules' statistics, and how wrong outputs are."""
+        probabilities, violation = self._probabilities(x, count, temperature)
+        row = first + tf.range(tf.cast(count, tf.int64))
+        prediction = Prediction(probabilities, row)
+        label, confidence = label_of(probabilities), tf.reduce_max(probabilities, axis=-1)
+        scores = [rule.score(prediction) for rule in self._rules]
+        found = [
+            rule.statistics(Rows(row, label, score), probabilities)
+            for rule, score in zip(self._rules, scores, strict=True)
+        ]
+        return (label, confidence, entropy_share(probabilities), *scores), found, violation
+
+    def _merge_statistics(self, first: Any, second: Any) -> Any:
+        return [rule.merge(a, b) for rule, a, b in zip(self._rules, first, second, strict=True)]
+
+    def _probabilities(self, x: Any, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raw = self._model(x, training=False)[:count]
+        finite = tf.reduce_all(tf.math.is_finite(raw))
+        violation = tf.where(finite, self._outputs.violation(raw), np.nan)
+        return self._outputs.probabilities(raw, temperature), violation
+
+    def _check(self, violation: tf.Tensor) -> None:
+        amount = float(violation)
+        if np.isnan(amount):
+            checks.fail(
+                self._owner, "model", "a model with finite predictions", "NaN or infinity",
+                "Its weights have diverged, or the pool holds such values: lower the learning rate, check the pool.",
+            )  # fmt: skip
+        if amount > LARGEST_VIOLATION:
+            checks.fail(
+                self._owner, "model", "a model that puts out probabilities, as its loss says",
+                f"outputs that miss [0, 1] or a sum of 1 by {amount:.3g}",
+                "If they are logits, compile with a loss that has from_logits=True.",
+            )  # fmt: skip
+
+
+class _Columns:
+    """Arrays of `total` rows, filled block by block."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.filled = total, 0
+        self.arrays: list[np.ndarray] = []
+
+    def append(self, parts: Sequence[np.ndarray]) -> None:
+        if not self.arrays:
+            self.arrays = [np.empty((self.total, *part.shape[1:]), part.dtype) for part in parts]
+        stop = self.filled + len(parts[0])
+        for array, part in zip(self.arrays, parts, strict=True):
+            array[self.filled : stop] = part
+        self.filled = stop
+
+
+def blocks_of(x: Any) -> Iterable[Any]:
+    """Cuts arrays in memory into blocks."""
+    total = len(keras.tree.flatten(x)[0])
+    for start in range(0, total, BLOCK):
+        yield keras.tree.map_structure(lambda part: part[start : start + BLOCK], x)  # noqa: B023
+
+
+def _padded(x: Any, size: int) -> tuple[Any, tf.Tensor]:
+    """A block filled up to `size` rows by repeating its last, so that one trace serves all; and how many are real."""
+    count = len(keras.tree.flatten(x)[0])
+    if count < size:
+        index = np.minimum(np.arange(size), count - 1)
+        x = keras.tree.map_structure(lambda part: part[index], x)
+    return keras.tree.map_structure(tf.convert_to_tensor, x), tf.constant(count)
+
+
+def _weights(owner: str, rule: Rule, rows: Rows, statistics: Any, context: Context) -> np.ndarray:
+    weights = np.asarray(rule.weights(rows, statistics, context), np.float32)
+    if weights.shape != rows.label.shape or not ((weights >= 0) & (weights <= 1)).all():
+        checks.fail(
+            owner, "select", f"a rule that gives {len(rows.label)} weights in [0, 1]", weights,
+            f"They came from {rule!r}, in shape {weights.shape}.",
+        )  # fmt: skip
+    return weights

@@ -1,0 +1,90 @@
+"""Where the rows of a pool come from: something with a length, read in blocks in order, or row by row in any order."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from keras_aug_ssl import checks
+
+
+class Source(Protocol):
+    """What a pool reads from. Rows are structures of arrays: one array, or a dict or tuple of arrays."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def take(self, rows: np.ndarray) -> Any:
+        """Returns the given rows, in that order."""
+
+    def blocks(self, size: int) -> Iterator[Any]:
+        """Yields all rows in order, `size` at a time; the last block may be shorter."""
+
+    def name(self, row: int) -> Any:
+        """Returns what a person knows the row by."""
+
+
+class ArraySource:
+    """Rows of arrays in memory or memory-mapped, all of one length.
+
+    Pages of a memory map that were read are given back at once; else a pass over a large file would fill the memory.
+    """
+
+    def __init__(self, owner: str, x: Any) -> None:
+        self.arrays = keras.tree.map_structure(_as_array, x)
+        leaves = keras.tree.flatten(self.arrays)
+        if not leaves or any(leaf.ndim < 1 for leaf in leaves):
+            checks.fail(owner, "x", "an array, or a dict or tuple of arrays, whose first axis is the example", x)
+        if any(leaf.dtype.kind in "OSU" for leaf in leaves):
+            checks.fail(owner, "x", "an array of numbers", [str(leaf.dtype) for leaf in leaves], error=TypeError)
+        if len({len(leaf) for leaf in leaves}) > 1:
+            checks.fail(owner, "x", "arrays of one length", [leaf.shape for leaf in leaves])
+        self._maps = [leaf for leaf in leaves if isinstance(leaf, np.memmap)]
+
+    def __len__(self) -> int:
+        return len(keras.tree.flatten(self.arrays)[0])
+
+    def take(self, rows: np.ndarray) -> Any:
+        """Copies the given rows out of each array."""
+        taken = keras.tree.map_structure(lambda leaf: np.asarray(leaf[rows]), self.arrays)
+        self._release()
+        return taken
+
+    def blocks(self, size: int) -> Iterator[Any]:
+        """Yields views of arrays, copies of memory maps."""
+        for start in range(0, len(self), size):
+            yield keras.tree.map_structure(lambda leaf: _slice(leaf, start, start + size), self.arrays)  # noqa: B023
+            self._release()
+
+    def name(self, row: int) -> int:
+        """Returns the position."""
+        return int(row)
+
+    def _release(self) -> None:
+        for leaf in self._maps:
+            pages = getattr(leaf, "_mmap", None)
+            # Not a private map ("c"): there the pages hold the only copy of what was written to them.
+            if pages is not None and leaf.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+                pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _as_array(leaf: Any) -> np.ndarray:
+    return leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+
+
+def _slice(leaf: np.ndarray, start: int, stop: int) -> np.ndarray:
+    part = leaf[start:stop]
+    return np.array(part) if isinstance(leaf, np.memmap) else part
+
+
+def describe(x: Any) -> Any:
+    """The structure of `x` with (shape without the first axis, dtype) for each array, to compare and to print."""
+    if isinstance(x, Mapping):
+        return {name: describe(part) for name, part in x.items()}
+    if isinstance(x, (tuple, list)):
+        return tuple(describe(part) for part in x)
+    return tuple(x.shape[1:]), str(x.dtype)
