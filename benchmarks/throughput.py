@@ -2,10 +2,10 @@
 
     python benchmarks/throughput.py [--cases pipeline rotation ...] [--runs 5] [--seconds 4] [--markdown FILE]
 
-Every contender is a process of its own that is warmed up once and then waits; the runs are interleaved (A B C, A B C, ...),
-so that a drift of the machine's speed meets all of them, and only one works at a time. Reported are the median and the
-range of images/s, the median of the ratios run by run, the time to the first batch (tracing and compiling) and the peak
-memory of the process. Albumentations runs per image through `tf.numpy_function` in a parallel map.
+Every contender is a process of its own that is warmed up once and then waits; the runs are interleaved (A B C, A B C,
+...), so that a drift of the machine's speed meets all of them, and only one works at a time. Reported are the median and
+the range of images/s, the median of the ratios run by run, the time to the first batch (tracing and compiling) and the
+peak memory of the process. Albumentations runs per image through `tf.numpy_function` in a parallel map.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def albumentations(case, side):
         return tf.ensure_shape(result, [side, side, 3])
 
     def apply(dataset):
-        return dataset.unbatch().map(augment, num_parallel_calls=tf.data.AUTOTUNE).batch(SIZES[side], drop_remainder=True)
+        return (
+            dataset.unbatch().map(augment, num_parallel_calls=tf.data.AUTOTUNE).batch(SIZES[side], drop_remainder=True)
+        )
 
     return apply
 
@@ -188,7 +190,7 @@ def rows(case, side, figures):
         spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
         ratio = ""
         if name != "ours":
-            ratio = f"{statistics.median(a / b for a, b in zip(figures['ours']['rates'], rates)):.1f}x"
+            ratio = f"{statistics.median(a / b for a, b in zip(figures['ours']['rates'], rates, strict=True)):.1f}x"
         yield (
             f"| {case} | {side} | {name} | {statistics.median(rates):,.0f} | {spread} | {ratio} "
             f"| {figure['first']:.1f} | {figure['peak']:,.0f} |"
@@ -220,7 +222,8 @@ def main():
     print("\n".join(lines), flush=True)
     for case in options.cases:
         for side in options.sides:
-            for row in rows(case, side, compare(case, side, options.runs, options.seconds, options.contenders)):
+            figures = compare(case, side, options.runs, options.seconds, options.contenders)
+            for row in rows(case, side, figures):
                 lines.append(row)
                 print(row, flush=True)
     if options.markdown:

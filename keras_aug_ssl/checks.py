@@ -83,8 +83,8 @@ def interval(
 ) -> tuple[float, float]:
     """Returns (lower, upper) with `low <= lower <= upper <= high`.
 
-    A single number f >= 0 stands for `(around - f, around + f)` when `around` is given, cut off at `low` and `high`, and
-    for `(start, f)` when `start` is.
+    A single number f >= 0 stands for `(around - f, around + f)` when `around` is given, cut off at `low` and `high`,
+    and for `(start, f)` when `start` is.
     """
     expected = f"(lower, upper) with {low:g} <= lower <= upper <= {high:g}"
     advice = ""

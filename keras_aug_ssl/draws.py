@@ -3,8 +3,9 @@
 Every number here is a pure function of a key and of the position of the image in the stream of data. The bits come from
 Philox 4x32 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") as integers and become floats by our own
 rule, because TensorFlow's float draws, and its scrambling of a seed into a Philox key, differ between the plain and the
-XLA-compiled operation and its integer draws do not. Image `i` of a batch that starts at position `first` always reads the words of position `first + i`, so neither
-the batch size nor the batch-mates nor the number of workers can change what happens to it.
+XLA-compiled operation and its integer draws do not. Image `i` of a batch that starts at position `first` always reads
+the words of position `first + i`, so neither the batch size nor the batch-mates nor the number of workers can change
+what happens to it.
 """
 
 from __future__ import annotations

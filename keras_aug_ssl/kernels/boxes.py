@@ -24,7 +24,7 @@ FORMATS = {
 def to_corners(boxes: tf.Tensor, source: str, size: Size) -> tf.Tensor:
     """(..., 4) boxes in a Keras format as (left, top, right, bottom) edges in pixels, float32."""
     names, relative = FORMATS[source]
-    part = dict(zip(names.split(), tf.unstack(tf.cast(boxes, tf.float32), axis=-1)))
+    part = dict(zip(names.split(), tf.unstack(tf.cast(boxes, tf.float32), axis=-1), strict=True))
     edges = []
     for axis, extent, length in (("x", "w", size[1]), ("y", "h", size[0])):
         if "c" + axis in part:
@@ -42,7 +42,7 @@ def from_corners(corners: tf.Tensor, target: str, size: Size) -> tf.Tensor:
     """The inverse of `to_corners`."""
     names, relative = FORMATS[target]
     left, top, right, bottom = tf.unstack(corners, axis=-1)
-    part = {}
+    part: dict[str, tf.Tensor] = {}
     for axis, extent, low, high, length in (("x", "w", left, right, size[1]), ("y", "h", top, bottom, size[0])):
         scale = tf.cast(length, tf.float32) if relative else 1.0
         low, high = low / scale, high / scale
@@ -96,4 +96,3 @@ def sample_field(field: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
     height, width = (field.shape[axis] or tf.shape(field)[axis] for axis in (1, 2))
     at = resample.cells(points[..., 0][:, None], points[..., 1][:, None], (height, width), "nearest")
     return resample.bilinear(field, at, "nearest")[:, 0]
-

@@ -87,11 +87,11 @@ def compose_in_order(changes: list[Linear], order: tf.Tensor) -> Linear:
     if any(change.of_mean is not None for change in changes):
         zero = tf.zeros_like(matrices[:, 0, :-1, :-1])
         of_means = tf.stack([zero if change.of_mean is None else change.of_mean for change in changes], 1)
-    total: Linear | None = None
+    total = Linear(tf.eye(matrices.shape[-1], batch_shape=[tf.shape(order)[0]]))
     for place in range(len(changes)):
         chosen = (tf.gather(m, order[:, place], batch_dims=1) for m in (matrices, of_means) if m is not None)
         change = Linear(*chosen)
-        total = change if total is None else compose(total, change)
+        total = change if place == 0 else compose(total, change)
     return total
 
 
@@ -105,8 +105,8 @@ def keep(mask: tf.Tensor, change: Linear) -> Linear:
 def mean_colour(images: tf.Tensor) -> tf.Tensor:
     """(B, C) float32 means over the pixels of (B, H, W, C) images.
 
-    Rows are added up first, as long vectors: four times faster on a CPU than a reduction over both axes at once, and than
-    XLA's. So this kernel is not to be compiled.
+    Rows are added up first, as long vectors: four times faster on a CPU than a reduction over both axes at once, and
+    than XLA's. So this kernel is not to be compiled.
     """
     shape = tf.shape(images)
     rows = tf.reshape(tf.cast(images, tf.float32), [shape[0], shape[1], shape[2] * images.shape[-1]])
@@ -119,7 +119,7 @@ def with_mean(change: Linear, mean: tf.Tensor) -> tf.Tensor:
 
 
 def apply(images: tf.Tensor, matrices: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
-    """Sends every pixel of (B, H, W, C) `images` through (B, C+1, C+1) `matrices` and clips to `value_range`; float32."""
+    """Sends every pixel of (B, H, W, C) images through (B, C+1, C+1) matrices; float32, clipped to `value_range`."""
     images = tf.cast(images, tf.float32)
     channels = images.shape[-1]
     columns = matrices[:, None, None, :channels, :]
@@ -137,7 +137,7 @@ def _square(block: tf.Tensor) -> tf.Tensor:
 
 
 def _on_colours(block: tf.Tensor, channels: int) -> Linear:
-    """3 x 3 blocks as a change of the first three channels; a fourth (alpha) stays, and so do images without colours."""
+    """3 x 3 blocks as a change of the first three channels; a fourth stays, and so do images without colours."""
     if channels < 3:
         return Linear(tf.eye(channels + 1, batch_shape=[tf.shape(block)[0]]))
     extra = channels - 3

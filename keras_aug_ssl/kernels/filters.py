@@ -28,7 +28,7 @@ def blur(images: tf.Tensor, sigma_y: tf.Tensor, sigma_x: tf.Tensor, size: tuple[
 
 
 def sharpen(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """smooth + factor (x - smooth) with Pillow's 3 x 3 smoothing kernel: 0 smooths, 1 keeps, above 1 sharpens; factors (B,)."""
+    """smooth + factor (x - smooth), (B,) factors, with Pillow's 3 x 3 smoothing kernel: 0 smooths, above 1 sharpens."""
     images = tf.cast(images, tf.float32)
     padded = _mirror(_mirror(images, 1, 1), 1, 2)
     height, width = tf.shape(images)[1], tf.shape(images)[2]
@@ -38,7 +38,7 @@ def sharpen(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 
 
 def _convolve(images: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:
-    """Correlates along one axis with (B, taps) weights, as a sum of shifted images: no operation takes a kernel an image."""
+    """Correlates along one axis with (B, taps) weights: a sum of shifts, since no operation takes a kernel an image."""
     taps = weights.shape[1]
     padded = _mirror(images, taps // 2, axis)
     length = tf.shape(images)[axis]

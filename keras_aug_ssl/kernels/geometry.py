@@ -1,8 +1,8 @@
 """Matrices and displacement fields that say where each output pixel is read from.
 
-A matrix is (B, 3, 3), acts on column vectors (x, y, 1) with x to the right and y down in pixels, and takes a position in
-the *output* to the position in the *input* that it is read from (`out_to_in`). Pixel centres lie on whole numbers, so an
-image of width W is centred on (W - 1) / 2. Applying transform 1 and then transform 2 reads through the product
+A matrix is (B, 3, 3), acts on column vectors (x, y, 1) with x to the right and y down in pixels, and takes a position
+in the *output* to the position in the *input* that it is read from (`out_to_in`). Pixel centres lie on whole numbers,
+so an image of width W is centred on (W - 1) / 2. Applying transform 1 and then transform 2 reads through the product
 `first @ second`.
 """
 
@@ -17,7 +17,7 @@ Size = tuple[Any, Any]  # (height, width), each an int or an int32 scalar
 
 
 def affine(a: Any, b: Any, x: Any, c: Any, d: Any, y: Any) -> tf.Tensor:
-    """(B, 3, 3) matrices [[a, b, x], [c, d, y], [0, 0, 1]]; each entry a number or a (B,) tensor, one a tensor at least."""
+    """(B, 3, 3) matrices [[a, b, x], [c, d, y], [0, 0, 1]]; entries are numbers or, one of them at least, (B,)."""
     zero = tf.zeros_like(next(entry for entry in (a, b, x, c, d, y) if tf.is_tensor(entry) and entry.shape.rank == 1))
     entries = (a, b, x, c, d, y, 0.0, 0.0, 1.0)
     row = [zero if isinstance(entry, float) and entry == 0.0 else zero + entry for entry in entries]

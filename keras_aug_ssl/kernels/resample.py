@@ -60,8 +60,8 @@ def displaced(x: tf.Tensor, y: tf.Tensor, field: tf.Tensor) -> tuple[tf.Tensor, 
 def cells(x: tf.Tensor, y: tf.Tensor, size: Size, fill_mode: str) -> Cells:
     """Finds the cell of an image of `size` that each position lies in.
 
-    The offsets lie in [0, 1], except with `fill_mode="constant"`, where a position outside keeps an offset that says how
-    far outside it is.
+    The offsets lie in [0, 1], except with `fill_mode="constant"`, where a position outside keeps an offset that says
+    how far outside it is.
     """
     height, width = size
     left, dx = _cell(_fold(x, width, fill_mode), width, fill_mode)
@@ -74,7 +74,8 @@ def bilinear(images: tf.Tensor, where: Cells, fill_mode: str, fill_value: float 
     flat, right, down = _flat(images, fill_mode)
     dx, dy = where.dx[..., None], where.dy[..., None]
     top_left, top_right, bottom_left, bottom_right = (
-        tf.cast(tf.gather(flat, where.index + step, batch_dims=1), tf.float32) for step in (0, right, down, down + right)
+        tf.cast(tf.gather(flat, where.index + step, batch_dims=1), tf.float32)
+        for step in (0, right, down, down + right)
     )
     if fill_mode != "constant":
         top, bottom = top_left * (1.0 - dx) + top_right * dx, bottom_left * (1.0 - dx) + bottom_right * dx
@@ -105,7 +106,7 @@ def _tent(distance: tf.Tensor) -> tf.Tensor:
 
 
 def _fold(position: tf.Tensor, length: Any, fill_mode: str) -> tf.Tensor:
-    """Brings positions along one axis into the image: [0, length) for wrap, [-1, length] for constant, else its pixels."""
+    """Brings positions along one axis to [0, length) for wrap, [-1, length] for constant, else onto the pixels."""
     length = tf.cast(length, tf.float32)
     if fill_mode == "wrap":
         position = position - length * tf.floor(position / length)

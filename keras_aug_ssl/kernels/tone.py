@@ -1,7 +1,7 @@
 """Tone curves: every channel value goes through a function of its own, whatever its neighbours are.
 
-A curve takes values scaled to [0, 1] (0 = black, 1 = white), shaped (B, ..., C), and returns values in [0, 1]. On images
-of 256 levels a run of curves is evaluated on the levels only and becomes one table (B, 256, C); elsewhere it is
+A curve takes values scaled to [0, 1] (0 = black, 1 = white), shaped (B, ..., C), and returns values in [0, 1]. On
+images of 256 levels a run of curves is evaluated on the levels only and becomes one table (B, 256, C); elsewhere it is
 evaluated on the pixels. Curves that depend on the image (`equalize`, `autocontrast`) read its histogram, and the
 histogram after a curve is the old one pushed through the table, so the pixels are read twice at the most.
 """
@@ -16,7 +16,9 @@ LEVELS = 256
 def posterize(values: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """Keeps the (B,) highest `bits` of an 8-bit scale: 8 changes nothing, 1 leaves two tones."""
     step = tf.pow(2.0, 8.0 - _per_image(bits, values))
-    kept = step * tf.floor(tf.round(values * 255.0 * 1024.0) / 1024.0 / step) / 255.0  # the rounding absorbs k/255*255 != k
+    kept = (
+        step * tf.floor(tf.round(values * 255.0 * 1024.0) / 1024.0 / step) / 255.0
+    )  # the rounding absorbs k/255*255 != k
     return tf.where(step <= 1.0, values, kept)
 
 

@@ -50,7 +50,9 @@ class RandomAffine(GeometricLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.rotation_factor = checks.interval("RandomAffine", "rotation_factor", rotation_factor, -1.0, 1.0, around=0.0)
+        self.rotation_factor = checks.interval(
+            "RandomAffine", "rotation_factor", rotation_factor, -1.0, 1.0, around=0.0
+        )
         self.translation_factor = checks.interval(
             "RandomAffine", "translation_factor", translation_factor, -1.0, 1.0, around=0.0
         )
@@ -77,7 +79,8 @@ class RandomAffine(GeometricLayer):
 class RandomPerspective(GeometricLayer):
     """Tilts each image: every corner moves by itself, and the homography through the four moves the rest.
 
-    In `keras.layers.RandomPerspective` (3.15) a corner moves in proportion to its coordinates, so the top left one never does.
+    In `keras.layers.RandomPerspective` (3.15) a corner moves in proportion to its coordinates, so the top left one
+    never does.
 
     Args:
         factor: chance of each image to be tilted, in [0, 1]; (lower, upper) draws the chance itself.

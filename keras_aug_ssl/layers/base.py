@@ -1,4 +1,5 @@
-"""The layer every augmentation is: it draws parameters, and what is drawn is executed elsewhere, once for a run of layers.
+"""The layer every augmentation is: it draws parameters, and what is drawn is executed elsewhere, once for a run of
+layers.
 
 A subclass says what to draw (`draw`), what leaves an image alone (`keep`), and belongs to a family (`GeometricLayer`,
 `ColourLayer`, ...) whose `run` executes a whole run of neighbours of that family in one go.
@@ -16,7 +17,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers import planning
-from keras_aug_ssl.layers.batch import Batch, Layout, Spec, pack, unpack
+from keras_aug_ssl.layers.batch import Batch, Layout, Spec, holds_arrays, pack, to_dtype, to_tensors, unpack
 
 Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
@@ -40,15 +41,6 @@ def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch,
         finish = functools.partial(to_dtype, dtype=batch.dtype) if last else _as_float
         batch = run.family.run([steps[i] for i in run.indices], batch, finish, jit)
     return batch
-
-
-def to_dtype(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Rounds to whole numbers and saturates where `dtype` holds whole numbers; nothing wraps."""
-    if images.dtype == dtype:
-        return images
-    if dtype.is_integer:
-        images = tf.clip_by_value(tf.round(images), float(dtype.min), float(dtype.max))
-    return tf.cast(images, dtype)
 
 
 def _as_float(images: tf.Tensor) -> tf.Tensor:
@@ -145,6 +137,14 @@ class AugmentationLayer(keras.layers.Layer):
     # --- what a user calls ----------------------------------------------------------------------------------------
 
     @tf.autograph.experimental.do_not_convert
+    def __call__(self, inputs: Any, *more: Any, **keywords: Any) -> Any:
+        """`call`; and `dataset.map(layer)`, which hands over the parts of an (x, y) element one by one."""
+        if more and holds_arrays(more[0]):
+            inputs, more = (inputs, *more), ()
+        keywords |= dict(zip(("training", "seed"), more, strict=False))
+        return super().__call__(inputs, *more[2:], **keywords)
+
+    @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool = True, seed: Any = None) -> Any:
         """Augments `inputs`.
 
@@ -181,6 +181,14 @@ class AugmentationLayer(keras.layers.Layer):
         self._check_values(inputs)
         return self._in_graph(self._apply, inputs, parameters)
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shapes of what comes out, in the structure of `input_shape`: of images, or of all parts of an input."""
+        inputs = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "float32"), input_shape)
+        return keras.tree.map_structure(lambda output: output.shape, self.compute_output_spec(inputs))
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)  # traces: dtypes and structures are kept
+
     def get_config(self) -> dict[str, Any]:
         own = {"seed": self.seed, "data_format": self.data_format, "bounding_box_format": self.bounding_box_format}
         return {**super().get_config(), **own}
@@ -199,7 +207,8 @@ class AugmentationLayer(keras.layers.Layer):
         if not self.active_at_inference:
             return inputs
         batch, layout = self._unpack(inputs)
-        return self._execute(batch, layout, self.at_inference(batch.spec()))
+        steps = [step for step in self.parts(self.at_inference(batch.spec())) if step[0].active_at_inference]
+        return pack(execute(steps, batch, self._jit(batch)), layout)
 
     def _execute(self, batch: Batch, layout: Layout, parameters: Parameters) -> Any:
         return pack(execute(self.parts(parameters), batch, self._jit(batch)), layout)
@@ -215,7 +224,7 @@ class AugmentationLayer(keras.layers.Layer):
         ranges = self._value_ranges()
         if not ranges:
             return
-        images = unpack(inputs, type(self).__name__, self.data_format, self.bounding_box_format)[0].images
+        images = self._unpack(inputs)[0].images
         eager = tf.executing_eagerly() and tf.size(images) > 0
         for low, high in ranges:
             if images.dtype == tf.uint8 and high <= 1.0:
@@ -233,12 +242,12 @@ class AugmentationLayer(keras.layers.Layer):
             return not tf.executing_eagerly() and batch.images.shape[1:].is_fully_defined()
         return bool(self.jit_compile)
 
-    def _in_graph(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _in_graph(self, function: Callable[..., Any], inputs: Any, *arguments: Any) -> Any:
         """Calls `function` inside a graph: the caller's when there is one, else one of the layer's own."""
         if not tf.executing_eagerly():
-            return function(*arguments)
+            return function(inputs, *arguments)
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        return self._graphs[function.__name__](*arguments)
+        return self._graphs[function.__name__](to_tensors(inputs), *arguments)
 
     @functools.cached_property
     def _graphs(self) -> dict[str, Callable[..., Any]]:

@@ -1,4 +1,5 @@
-"""What reaches a layer, in one shape: `unpack` takes any input a user may hand in, `pack` gives the same structure back.
+"""What reaches a layer, in one shape: `unpack` takes any input a user may hand in, `pack` gives the same structure
+back.
 
 Inside, a batch is always batched and channels last; boxes are corner edges in pixels; what came without a batch axis,
 channels first or in another box format returns so.
@@ -10,6 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
@@ -49,11 +52,13 @@ class Spec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Boxes:
-    """`corners` (B, N, 4) as (left, top, right, bottom) edges in pixels; `labels` (B, N) or None; `other` keys as they came."""
+    """`corners` (B, N, 4) as (left, top, right, bottom) edges in pixels; `labels` (B, N) or None; `other` keys as they
+    came."""
 
     corners: tf.Tensor
     labels: tf.Tensor | None
     other: dict[str, tf.Tensor]
+    dtype: tf.DType = tf.float32  # the boxes came in it and leave in it
 
     def only(self, visible: tf.Tensor, corners: tf.Tensor) -> Boxes:
         """Boxes at new `corners`; those not `visible` (B, N) are emptied, as are rows that held none before."""
@@ -102,7 +107,7 @@ class Batch:
 class Layout(NamedTuple):
     """How an input was laid out, so that the output can be laid out alike."""
 
-    kind: type  # dict, tuple, list or tf.Tensor
+    kind: type  # dict, tf.Tensor, or what kind of tuple or list
     batched: bool
     data_format: str
     box_format: str | None
@@ -118,7 +123,11 @@ def size_of(images: tf.Tensor) -> Size:
 
 
 def unpack(
-    inputs: Any, owner: str, data_format: str = "channels_last", box_format: str | None = None, mix: tuple[str, ...] = ()
+    inputs: Any,
+    owner: str,
+    data_format: str = "channels_last",
+    box_format: str | None = None,
+    mix: tuple[str, ...] = (),
 ) -> tuple[Batch, Layout]:
     """Brings any accepted input into a `Batch`.
 
@@ -133,10 +142,12 @@ def unpack(
         The batch, and the layout to give to `pack`.
     """
     parts, kind = _parts(inputs, owner, mix)
-    parts = {key: _as_tensors(value) for key, value in parts.items()}
+    parts = {key: to_tensors(value) for key, value in parts.items()}
     images = parts.pop("images")
+    expected = "(batch, height, width, channels) or (height, width, channels) images"
+    if not tf.is_tensor(images):
+        checks.fail(owner, "inputs", expected, f"a {type(images).__name__}", error=TypeError)
     if images.shape.rank not in (3, 4):
-        expected = "(batch, height, width, channels) or (height, width, channels) images"
         checks.fail(owner, "inputs", expected, f"a tensor of shape {images.shape}")
     batched = images.shape.rank == 4
     if not batched:
@@ -189,7 +200,39 @@ def pack(batch: Batch, layout: Layout) -> Any:
         return parts
     if layout.kind is tf.Tensor:
         return parts["images"]
-    return layout.kind(parts.values())
+    return _rebuilt(layout.kind, parts.values())
+
+
+def to_tensors(value: Any) -> Any:
+    """Arrays as tensors, in the structure they came in; a list of numbers is one array."""
+    if isinstance(value, Mapping):
+        return {key: to_tensors(part) for key, part in value.items()}
+    if isinstance(value, (tuple, list)) and holds_arrays(value):
+        return _rebuilt(type(value), [to_tensors(part) for part in value])
+    return value if tf.is_tensor(value) else tf.convert_to_tensor(value)
+
+
+def holds_arrays(value: Any) -> bool:
+    """Whether `value` is data: an array or a tensor, or a structure that holds one."""
+    leaves = tf.nest.flatten(value)
+    return any(tf.is_tensor(leaf) or isinstance(leaf, (np.ndarray, keras.KerasTensor)) for leaf in leaves)
+
+
+def to_dtype(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Rounds to whole numbers and saturates where `dtype` holds whole numbers; nothing wraps."""
+    if values.dtype == dtype:
+        return values
+    if dtype.is_integer:
+        # The largest float32 that `dtype` holds: of 32 bits and more, its own largest number is not a float32.
+        largest = np.float32(dtype.max)
+        largest = largest if int(largest) <= dtype.max else np.nextafter(largest, np.float32(0.0))
+        values = tf.clip_by_value(tf.round(tf.cast(values, tf.float32)), float(dtype.min), largest)
+    return tf.cast(values, dtype)
+
+
+def _rebuilt(kind: type, parts: Any) -> Any:
+    """A tuple, list or named tuple of `parts`."""
+    return kind._make(parts) if hasattr(kind, "_make") else kind(parts)
 
 
 def _parts(inputs: Any, owner: str, mix: tuple[str, ...]) -> tuple[dict[str, Any], type]:
@@ -204,16 +247,12 @@ def _parts(inputs: Any, owner: str, mix: tuple[str, ...]) -> tuple[dict[str, Any
         return dict(inputs), dict
     if isinstance(inputs, (tuple, list)):
         if len(inputs) not in (1, 2, 3):
-            checks.fail(owner, "inputs", "(images, labels) or (images, labels, sample_weight)", f"{len(inputs)} elements")
+            checks.fail(
+                owner, "inputs", "(images, labels) or (images, labels, sample_weight)", f"{len(inputs)} elements"
+            )
         names = ("images", "labels", "sample_weight")
-        return dict(zip(names, inputs)), type(inputs) if type(inputs) in (tuple, list) else tuple
+        return dict(zip(names, inputs, strict=False)), type(inputs)
     return {"images": inputs}, tf.Tensor
-
-
-def _as_tensors(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _as_tensors(part) for key, part in value.items()}
-    return tf.convert_to_tensor(value)
 
 
 def _check_pixels(images: tf.Tensor, masks: tf.Tensor | None, owner: str) -> None:
@@ -222,7 +261,9 @@ def _check_pixels(images: tf.Tensor, masks: tf.Tensor | None, owner: str) -> Non
     if images.shape[-1] is None:
         checks.fail(owner, "inputs", "images with a known number of channels", f"a tensor of shape {images.shape}")
     if masks is not None and not images.shape[1:3].is_compatible_with(masks.shape[1:3]):
-        checks.fail(owner, "segmentation_masks", f"of the images' size {tuple(images.shape[1:3])}", tuple(masks.shape[1:3]))
+        checks.fail(
+            owner, "segmentation_masks", f"of the images' size {tuple(images.shape[1:3])}", tuple(masks.shape[1:3])
+        )
 
 
 def _read_boxes(boxes: Any, box_format: str | None, size: Size, owner: str) -> Boxes:
@@ -232,16 +273,16 @@ def _read_boxes(boxes: Any, box_format: str | None, size: Size, owner: str) -> B
     if not isinstance(boxes, Mapping) or "boxes" not in boxes:
         checks.fail(owner, "bounding_boxes", 'a dict with "boxes" (B, N, 4) and "labels" (B, N)', type(boxes).__name__)
     other = {key: value for key, value in boxes.items() if key not in ("boxes", "labels")}
-    return Boxes(box_kernels.to_corners(boxes["boxes"], box_format, size), boxes.get("labels"), other)
+    edges = boxes["boxes"]
+    return Boxes(box_kernels.to_corners(edges, box_format, size), boxes.get("labels"), other, edges.dtype)
 
 
 def _write_boxes(batch: Batch, layout: Layout) -> dict[str, tf.Tensor]:
     """Boxes in the user's format; rows that hold none (label below 0) are -1 throughout, as Keras pads them."""
     assert batch.boxes is not None and layout.box_format is not None  # for the type checker: `unpack` saw to it
     written = box_kernels.from_corners(batch.boxes.corners, layout.box_format, batch.size)
-    result = {"boxes": written, **batch.boxes.other}
+    result = dict(batch.boxes.other)
     if batch.boxes.labels is not None:
-        empty = batch.boxes.labels < 0
-        result["boxes"] = tf.where(empty[..., None], -1.0, written)
+        written = tf.where((batch.boxes.labels < 0)[..., None], -1.0, written)
         result["labels"] = batch.boxes.labels
-    return result
+    return {"boxes": to_dtype(written, batch.boxes.dtype), **result}

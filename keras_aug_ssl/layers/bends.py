@@ -27,13 +27,14 @@ class RandomElasticTransform(GeometricLayer):
     """Distorts each image by a smooth random field (Simard, Steinkraus and Platt 2003).
 
     Two independent fields of uniform noise in [-1, 1], for x and for y, are smoothed by a Gaussian and multiplied by a
-    strength; both defaults are the paper's for handwritten digits. In `keras.layers.RandomElasticTransform` (3.15) the two
-    are the same field, so it distorts along the diagonal only, and masks get another one than images.
+    strength; both defaults are the paper's for handwritten digits. In `keras.layers.RandomElasticTransform` (3.15) the
+    two are the same field, so it distorts along the diagonal only, and masks get another one than images.
 
     Args:
         factor: chance of each image to be distorted, in [0, 1]; (lower, upper) draws the chance itself.
         scale: multiplies `alpha`, (lower, upper) >= 0. One number f: (0, f).
-        interpolation, fill_mode, fill_value, value_range, seed, data_format: as in Keras; the value range is not needed.
+        interpolation, fill_mode, fill_value, value_range, seed, data_format: as in Keras; the value range is not
+            needed.
         alpha: strength in pixels, before the scale.
         sigma: standard deviation of the Gaussian in pixels, > 0; cut off at three of them.
         **kwargs: as for `GeometricLayer`.
@@ -94,8 +95,8 @@ class RandomThinPlateSpline(GeometricLayer):
     Every control point of a regular grid over the image moves by itself; between them the bending energy is least.
 
     Args:
-        scale: how far a control point moves along each axis, either way, as a share of the side, (lower, upper) in [0, 1].
-            One number f: (0, f).
+        scale: how far a control point moves along each axis, either way, as a share of the side, (lower, upper) in [0,
+            1]. One number f: (0, f).
         points_per_side: control points along each side, 2 to 8.
         **kwargs: `fill_mode`, `interpolation`, `fill_value`, `seed`, ... as for `GeometricLayer`.
 

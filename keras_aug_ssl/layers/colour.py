@@ -20,8 +20,8 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class ColourLayer(AugmentationLayer):
     """Base of the layers that change colours linearly.
 
-    Parameters drawn: `matrix` (B, C+1, C+1) on (channels, 1), and, where contrast is involved, `of_mean` (B, C, C), which
-    multiplies the image's mean colour. Neighbours with the same value range fuse into one product, and values are
+    Parameters drawn: `matrix` (B, C+1, C+1) on (channels, 1), and, where contrast is involved, `of_mean` (B, C, C),
+    which multiplies the image's mean colour. Neighbours with the same value range fuse into one product, and values are
     clipped to the range once, behind it: what one layer brightens out of range the next can bring back.
 
     Args:
@@ -102,12 +102,12 @@ class RandomBrightness(ColourLayer):
 class RandomContrast(ColourLayer):
     """Moves the values of each channel away from, or towards, the channel's mean over the image.
 
-    `keras.layers.RandomContrast` documents the range [1 - lower, 1 + upper] and draws from [1, 1 + upper] only (3.15); here
-    the documented range is drawn from.
+    `keras.layers.RandomContrast` documents the range [1 - lower, 1 + upper] and draws from [1, 1 + upper] only (3.15);
+    here the documented range is drawn from.
 
     Args:
-        factor: (lower, upper), both >= 0: the contrast is multiplied by a number in [1 - lower, 1 + upper]. One number f
-            stands for (f, f).
+        factor: (lower, upper), both >= 0: the contrast is multiplied by a number in [1 - lower, 1 + upper]. One number
+            f stands for (f, f).
         value_range: (black, white) of the images.
         seed, **kwargs: as for `AugmentationLayer`.
 
@@ -144,9 +144,9 @@ class RandomSaturation(ColourLayer):
 
     Args:
         factor: (lower, upper) in [0, 1]: 0 is grey, 0.5 leaves the image, towards 1 the colours grow without bound: the
-            distance from grey is multiplied by factor / (1 - factor), as in `keras.layers.RandomSaturation`, which scales
-            HSV's saturation instead. One number f: (0, f). Images of fewer than 3 channels stay as they are, and so does
-            a fourth channel.
+            distance from grey is multiplied by factor / (1 - factor), as in `keras.layers.RandomSaturation`, which
+            scales HSV's saturation instead. One number f: (0, f). Images of fewer than 3 channels stay as they are, and
+            so does a fourth channel.
         value_range: (black, white) of the images.
         data_format, seed, **kwargs: as for `AugmentationLayer`.
 

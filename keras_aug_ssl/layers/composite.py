@@ -30,12 +30,12 @@ class CompositeLayer(AugmentationLayer):
     def __init__(self, layers: Sequence[AugmentationLayer], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
-        layers = list(layers) if isinstance(layers, (list, tuple)) else [layers]
-        for layer in layers:
+        held: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]
+        for layer in held:
             if not isinstance(layer, AugmentationLayer):
                 advice = "Stock Keras layers come in through `Pipeline.from_keras`."
                 checks.fail(owner, "layers", "augmentation layers of this package", layer, advice, TypeError)
-        self.layers = layers
+        self.layers = held
 
     @property
     def names(self) -> list[str]:
@@ -45,13 +45,13 @@ class CompositeLayer(AugmentationLayer):
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
         parameters = {}
-        for name, layer, own in zip(self.names, self.layers, draws.split(key, len(self.layers))):
+        for name, layer, own in zip(self.names, self.layers, draws.split(key, len(self.layers)), strict=True):
             parameters[name] = layer.draw(spec, own)
             spec = spec.resized(layer.output_size(spec.size))
         return parameters
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
-        return {name: layer.keep(mask, parameters[name]) for name, layer in zip(self.names, self.layers)}
+        return {name: layer.keep(mask, parameters[name]) for name, layer in zip(self.names, self.layers, strict=True)}
 
     @property
     def active_at_inference(self) -> bool:  # type: ignore[override]
@@ -59,7 +59,7 @@ class CompositeLayer(AugmentationLayer):
 
     def at_inference(self, spec: Spec) -> Parameters:
         parameters = {}
-        for name, layer in zip(self.names, self.layers):
+        for name, layer in zip(self.names, self.layers, strict=True):
             parameters[name] = layer.at_inference(spec)
             spec = spec.resized(layer.output_size(spec.size))
         return parameters
@@ -70,7 +70,7 @@ class CompositeLayer(AugmentationLayer):
         return size
 
     def parts(self, parameters: Parameters) -> list[tuple[AugmentationLayer, Parameters]]:
-        held = [layer.parts(parameters[name]) for name, layer in zip(self.names, self.layers)]
+        held = [layer.parts(parameters[name]) for name, layer in zip(self.names, self.layers, strict=True)]
         return [part for parts in held for part in parts]
 
     def primitives(self) -> list[AugmentationLayer]:
@@ -136,7 +136,8 @@ class RandomChoice(CompositeLayer):
         **kwargs: as for `AugmentationLayer`.
 
     Example:
-        >>> either = kas.layers.RandomChoice([kas.layers.RandomInvert(1.0), kas.layers.RandomBrightness((0.2, 0.2))], seed=0)
+        >>> layers = [kas.layers.RandomInvert(1.0), kas.layers.RandomBrightness((0.2, 0.2))]
+        >>> either = kas.layers.RandomChoice(layers, seed=0)
         >>> sorted(set(np.ravel(either(np.zeros((64, 1, 1, 3), "uint8")))))
         [np.uint8(51), np.uint8(255)]
     """
@@ -157,7 +158,7 @@ class RandomChoice(CompositeLayer):
         (unit,) = draws.uniforms(draws.fold_in(key, len(self.layers)), spec.batch_size, 1, spec.first)
         parameters = super().draw(spec, key)
         low = 0.0
-        for name, layer, high in zip(self.names, self.layers, self._upper):
+        for name, layer, high in zip(self.names, self.layers, self._upper, strict=True):
             parameters[name] = layer.keep((unit >= low) & (unit < high), parameters[name])
             low = high
         return parameters

@@ -54,8 +54,8 @@ class _Crop(GeometricLayer):
 class RandomCrop(_Crop):
     """Cuts a rectangle of whole pixels out of each image, at a place of its own.
 
-    An image smaller than the rectangle, and every image with `training=False`, gives the largest centred rectangle of that
-    shape, resized, as `keras.layers.RandomCrop` documents. Whole pixels are copied, bit for bit.
+    An image smaller than the rectangle, and every image with `training=False`, gives the largest centred rectangle of
+    that shape, resized, as `keras.layers.RandomCrop` documents. Whole pixels are copied, bit for bit.
 
     Args:
         height, width: of the rectangle, in pixels.
@@ -93,8 +93,8 @@ class RandomResizedCrop(_Crop):
     """Cuts a rectangle of random area and shape out of each image and resizes it (Szegedy et al. 2015, "Inception").
 
     The resizing is part of the one resampling (bilinear, without an anti-aliasing filter). Keras has no such layer;
-    arguments and defaults follow torchvision's, with one draw instead of ten attempts: a side that would leave the image
-    is cut to it.
+    arguments and defaults follow torchvision's, with one draw instead of ten attempts: a side that would leave the
+    image is cut to it.
 
     Args:
         height, width: of the output, in pixels.

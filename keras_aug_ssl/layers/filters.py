@@ -84,7 +84,7 @@ class RandomGaussianBlur(FilterLayer):
         owner = "RandomGaussianBlur"
         self.factor = checks.interval(owner, "factor", factor, 0.0, 1.0, start=0.0)
         pair = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
-        self.kernel_size = tuple(checks.integer(owner, "kernel_size", taps, 1) for taps in pair)
+        self.kernel_size: Any = tuple(checks.integer(owner, "kernel_size", taps, 1) for taps in pair)
         if len(self.kernel_size) != 2 or any(taps % 2 == 0 for taps in self.kernel_size):
             checks.fail(owner, "kernel_size", "an odd number of taps, or (height, width) of them", kernel_size)
         self.sigma = checks.interval(owner, "sigma", sigma if isinstance(sigma, Sequence) else (sigma, sigma), 0.0)

@@ -1,4 +1,5 @@
-"""Several layers as one: planned once, drawn together, executed in as few passes over the pixels as their order allows."""
+"""Several layers as one: planned once, drawn together, executed in as few passes over the pixels as their order
+allows."""
 
 from __future__ import annotations
 
@@ -36,9 +37,10 @@ class Plan(tuple[Pass, ...]):
 class Pipeline(CompositeLayer):
     """Applies layers in order, and fuses neighbours of one family.
 
-    Adjacent geometric layers become one matrix and one resampling, so nothing is blurred twice; adjacent colour layers one
-    matrix product; adjacent tone layers one table. The order is the user's, except that a mirror may pass layers that
-    change every pixel by itself (which is exact). Values are clipped, and filled beyond the border, once a fused run.
+    Adjacent geometric layers become one matrix and one resampling, so nothing is blurred twice; adjacent colour layers
+    one matrix product; adjacent tone layers one table. The order is the user's, except that a mirror may pass layers
+    that change every pixel by itself (which is exact). Values are clipped, and filled beyond the border, once a fused
+    run.
 
     A `Pipeline` is a Keras layer: put it in a model, call it on a batch, map it over a `tf.data.Dataset`, or put it in
     another pipeline.
@@ -46,8 +48,8 @@ class Pipeline(CompositeLayer):
     Args:
         layers: augmentation layers, or pipelines of them.
         jit_compile: `"auto"` compiles the passes with XLA wherever the images' size is static; True and False force it.
-        **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `AugmentationLayer`. The layers' own data
-            and box formats are not used: the pipeline's hold for the batch.
+        **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `AugmentationLayer`. The layers' own
+            data and box formats are not used: the pipeline's hold for the batch.
 
     Example:
         >>> augment = kas.Pipeline([kas.layers.RandomRotation(0.1), kas.layers.RandomZoom(0.1),
@@ -69,7 +71,8 @@ class Pipeline(CompositeLayer):
         """Says what is executed together, in which order."""
         layers = self.primitives()
         return Plan(
-            Pass(run.family.what, [type(layers[index]).__name__ for index in run.indices]) for run in planning.runs(layers)
+            Pass(run.family.what, [type(layers[index]).__name__ for index in run.indices])
+            for run in planning.runs(layers)
         )
 
     def map(
@@ -81,16 +84,16 @@ class Pipeline(CompositeLayer):
     ) -> tf.data.Dataset:
         """Maps the pipeline over a data set, reproducibly.
 
-        What happens to an image is a pure function of (seed, epoch, position of the image in the data set): the same for
-        any number of workers, and for any batch size. A last, smaller batch is filled up and cut again, so that it needs
-        no compilation of its own.
+        What happens to an image is a pure function of (seed, epoch, position of the image in the data set): the same
+        for any number of workers, and for any batch size. A last, smaller batch is filled up and cut again, so that it
+        needs no compilation of its own.
 
         Args:
             dataset: of anything the pipeline can be called with, in batches or single images.
             seed: int; None takes the pipeline's own, or draws one.
-            epoch: what tells one pass over the data from the next: an int, a scalar `tf.Variable`, or an object with such
-                an `epoch` attribute (`kas.data.EpochCounter`, a callback that follows `fit`, also after a resume). None
-                counts the passes itself, from the first one in this process.
+            epoch: what tells one pass over the data from the next: an int, a scalar `tf.Variable`, or an object with
+                such an `epoch` attribute (`kas.data.EpochCounter`, a callback that follows `fit`, also after a resume).
+                None counts the passes itself, from the first one in this process.
             num_parallel_calls: as for `tf.data.Dataset.map`.
 
         Returns:
@@ -104,11 +107,13 @@ class Pipeline(CompositeLayer):
         """
         seed = self.seed if seed is None else seed
         seed = draws.fresh_seed() if seed is None else checks.integer("Pipeline.map", "seed", seed)
-        batched = images_of(dataset.element_spec).shape.rank == 4
-        fill = batched and all(layer.independent for layer in self.primitives())
+        images = images_of(dataset.element_spec)
+        uneven = images.shape.rank == 4 and images.shape[0] is None  # else every batch has one size
+        fill = uneven and all(layer.independent for layer in self.primitives())
 
         @tf.autograph.experimental.do_not_convert
         def augment(place: Place, element: Any) -> Any:
+            self._check_values(element)
             key = draws.fold_in(draws.as_key(seed), place.epoch)
             run = functools.partial(self._augment, key=key, first=place.first)
             return at_full_size(run, place, element) if fill else run(element)

@@ -16,8 +16,8 @@ class Run(NamedTuple):
 def runs(layers: Sequence[Any]) -> list[Run]:
     """Groups neighbours that fuse, after moving mirrors to where they fuse.
 
-    The user's order is kept with one exception, which is exact: a layer that only mirrors commutes with layers that change
-    every pixel by itself, so it may pass them to join the geometric run on their other side.
+    The user's order is kept with one exception, which is exact: a layer that only mirrors commutes with layers that
+    change every pixel by itself, so it may pass them to join the geometric run on their other side.
     """
     result: list[Run] = []
     for index in _order(layers):

@@ -53,14 +53,14 @@ class RandomColorJitter(ColourLayer):
             "hue_factor": (RandomHue, hue_factor),
         }
         self._jitters = {
-            name: layer(factor=factor, value_range=value_range)  # type: ignore[call-arg]
+            name: layer(factor=factor, value_range=value_range)
             for name, (layer, factor) in wanted.items()
             if factor is not None
         }
 
     def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
         keys = draws.split(key, len(self._jitters) + 1)
-        changes = [jitter.change(spec, k) for jitter, k in zip(self._jitters.values(), keys)]
+        changes = [jitter.change(spec, k) for jitter, k in zip(self._jitters.values(), keys, strict=False)]
         if not changes:
             return colour.brightness(tf.zeros([spec.batch_size]), spec.channels)
         dice = draws.uniform_array(keys[-1], spec.batch_size, (len(changes),), spec.first)
@@ -68,7 +68,7 @@ class RandomColorJitter(ColourLayer):
 
     def get_config(self) -> dict[str, Any]:
         factors = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")
-        own = {name: self._jitters[name].factor if name in self._jitters else None for name in factors}  # type: ignore[attr-defined]
+        own = {name: self._jitters[name].factor if name in self._jitters else None for name in factors}
         return {**super().get_config(), **own}
 
 
@@ -111,8 +111,8 @@ class RandomInvert(ColourLayer):
     """Turns some images into their negative.
 
     Args:
-        factor: chance of each image, in [0, 1]; (lower, upper) draws the chance itself. (In Keras one number p stands for
-            (0, p), that is, a chance of p / 2.)
+        factor: chance of each image, in [0, 1]; (lower, upper) draws the chance itself. (In Keras one number p stands
+            for (0, p), that is, a chance of p / 2.)
         value_range: (black, white) of the images.
         seed, data_format, **kwargs: as for `AugmentationLayer`.
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import regions
-from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled, to_dtype
-from keras_aug_ssl.layers.batch import Batch, Boxes, Spec
+from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
+from keras_aug_ssl.layers.batch import Batch, Boxes, Spec, to_dtype
 from keras_aug_ssl.layers.warp import Factor
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -22,9 +22,9 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class RandomErasing(AugmentationLayer):
     """Paints a rectangle over each image (Zhong et al. 2017).
 
-    Area and shape are drawn as in the paper; the rectangle always lies inside the image, and a side longer than the image is
-    cut. Masks get class 0 there, and a box that it covers from side to side is cut to the part still seen, or emptied. In
-    `keras.layers.RandomErasing` (3.15) masks and boxes stay, and no shape is drawn.
+    Area and shape are drawn as in the paper; the rectangle always lies inside the image, and a side longer than the
+    image is cut. Masks get class 0 there, and a box that it covers from side to side is cut to the part still seen, or
+    emptied. In `keras.layers.RandomErasing` (3.15) masks and boxes stay, and no shape is drawn.
 
     Parameters drawn: `box` (B, 4) int32 (top, left, bottom, right), and `fill`, what is painted.
 

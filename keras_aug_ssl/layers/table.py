@@ -12,6 +12,7 @@ from keras_aug_ssl.kernels import tone
 from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Spec
 
+
 class Statistics(Protocol):
     """What a curve may ask of the image it is drawn through, as it is before the curve; values in [0, 1]."""
 
@@ -25,7 +26,7 @@ class Statistics(Protocol):
 class _OfTable:
     """Statistics of an image of 256 levels that went through a table, from the histogram it had before."""
 
-    def __init__(self, histogram: tf.Tensor | None, table: tf.Tensor) -> None:
+    def __init__(self, histogram: Any, table: tf.Tensor) -> None:
         self._histogram, self._table = histogram, table
 
     def extremes(self) -> tuple[tf.Tensor, tf.Tensor]:

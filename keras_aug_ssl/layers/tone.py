@@ -85,7 +85,9 @@ class Solarization(ToneLayer):
     ) -> None:
         super().__init__(value_range, seed=seed, **kwargs)
         self.addition_factor = checks.interval("Solarization", "addition_factor", addition_factor, 0.0, 1.0, start=0.0)
-        self.threshold_factor = checks.interval("Solarization", "threshold_factor", threshold_factor, 0.0, 1.0, start=0.0)
+        self.threshold_factor = checks.interval(
+            "Solarization", "threshold_factor", threshold_factor, 0.0, 1.0, start=0.0
+        )
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
         addition, threshold = draws.uniforms(key, spec.batch_size, 2, spec.first)

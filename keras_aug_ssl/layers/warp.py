@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.kernels import geometry, resample
 from keras_aug_ssl.kernels.geometry import Size
 from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
-from keras_aug_ssl.layers.batch import Batch, Boxes
+from keras_aug_ssl.layers.batch import Batch, Boxes, to_dtype
 
 Factor = float | tuple[float, float]  # one number, or the range it is drawn from
 
@@ -22,8 +23,8 @@ _FIELD_POINTS_PER_SIDE = 8  # a field bends a box's sides: follow them, not the 
 class GeometricLayer(AugmentationLayer):
     """Base of the layers that move pixels.
 
-    Parameters drawn: `out_to_in` (B, 3, 3), from an output pixel (x, y, 1) to the input pixel it is read from, or `field`
-    (B, H, W, 2), the displacement (dx, dy) in pixels of each output pixel to where it is read.
+    Parameters drawn: `out_to_in` (B, 3, 3), from an output pixel (x, y, 1) to the input pixel it is read from, or
+    `field` (B, H, W, 2), the displacement (dx, dy) in pixels of each output pixel to where it is read.
 
     Neighbours fuse into one resampling when they fill and interpolate alike: what one of them pushes over the edge and
     the next brings back is then still there, and nothing is blurred twice. The fill applies where the *whole* run reads
@@ -92,7 +93,7 @@ class GeometricLayer(AugmentationLayer):
         if batch.keypoints is not None:
             points, rest = batch.keypoints[..., :2], batch.keypoints[..., 2:]
             moved = _move_points(steps, tf.cast(points, tf.float32))
-            changes["keypoints"] = tf.concat([tf.cast(moved, batch.keypoints.dtype), rest], -1)
+            changes["keypoints"] = tf.concat([to_dtype(moved, batch.keypoints.dtype), rest], -1)
         return batch.replace(**changes)
 
     def get_config(self) -> dict[str, Any]:
@@ -104,33 +105,35 @@ def _locate(
     steps: Sequence[tuple[GeometricLayer, Parameters]], sizes: list[Size], fill_mode: str, jit: bool
 ) -> resample.Cells:
     """Follows the output's pixels back through the layers, the last one first, to the cells they are read from."""
-    matrix: tf.Tensor | None = None
-    projective = False
-    at: tuple[tf.Tensor, tf.Tensor] | None = None  # None: still on the output's own pixels
-
-    def through(size: Size, matrices: tf.Tensor | None, where: Any, perspective: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        x, y = resample.grid(size) if where is None else where
-        return (x, y) if matrices is None else resample.positions(matrices, x, y, perspective)
-
+    x, y = resample.grid(sizes[-1])
+    moved, projective = False, False
+    pending: tf.Tensor | None = None  # the product of the matrices met since the last field
     for place in reversed(range(len(steps))):
         layer, parameters = steps[place]
         if "field" not in parameters:
-            matrix = parameters["out_to_in"] if matrix is None else parameters["out_to_in"] @ matrix
+            pending = parameters["out_to_in"] if pending is None else parameters["out_to_in"] @ pending
             projective |= layer.projective
             continue
-        field, size, perspective = parameters["field"], sizes[place + 1], projective
-        if matrix is not None or at is not None:
-            at = compiled(lambda m, a: through(sizes[-1], m, a, perspective), jit)(matrix, at)  # noqa: B023
-            spots = compiled(lambda a: resample.cells(*a, size, "nearest"), jit)(at)  # noqa: B023
-            field = compiled(lambda f, s: resample.bilinear(f, s, "nearest"), jit)(field, spots)
-        else:
-            at = through(sizes[-1], None, None, False)
-        at, matrix, projective = resample.displaced(*at, field), None, False
+        if pending is not None:
+            follow = functools.partial(resample.positions, projective=projective)
+            x, y = compiled(follow, jit)(pending, x, y)
+        field = parameters["field"]
+        if moved or pending is not None:  # the field lives on its layer's own pixels: read it between them
+            field = _read_field(field, x, y, sizes[place + 1], jit)
+        x, y = resample.displaced(x, y, field)
+        moved, projective, pending = True, False, None
 
-    def cells(matrices: tf.Tensor | None, where: Any) -> resample.Cells:
-        return resample.cells(*through(sizes[-1], matrices, where, projective), sizes[0], fill_mode)
+    def cells(matrices: tf.Tensor | None, x: tf.Tensor, y: tf.Tensor) -> resample.Cells:
+        x, y = (x, y) if matrices is None else resample.positions(matrices, x, y, projective)
+        return resample.cells(x, y, sizes[0], fill_mode)
 
-    return compiled(cells, jit)(matrix, at)
+    return compiled(cells, jit)(pending, x, y)
+
+
+def _read_field(field: tf.Tensor, x: tf.Tensor, y: tf.Tensor, size: Size, jit: bool) -> tf.Tensor:
+    """A field of an image of `size` at positions between its pixels; beyond the border it goes on as at the border."""
+    spots = compiled(lambda x, y: resample.cells(x, y, size, "nearest"), jit)(x, y)
+    return compiled(lambda f, s: resample.bilinear(f, s, "nearest"), jit)(field, spots)
 
 
 def _move_points(steps: Sequence[tuple[GeometricLayer, Parameters]], points: tf.Tensor) -> tf.Tensor:
