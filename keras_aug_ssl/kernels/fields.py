@@ -11,17 +11,21 @@ from keras_aug_ssl.kernels import filters, resample
 from keras_aug_ssl.kernels.geometry import Size
 
 
-def elastic(noise: tf.Tensor, sigma: tf.Tensor, alpha: tf.Tensor, radius: int) -> tf.Tensor:
+def elastic(
+    noise: tf.Tensor, sigma: float, alpha: tf.Tensor, radius: int, unit: filters.Unit = filters.as_it_is
+) -> tf.Tensor:
     """Elastic displacement (Simard et al. 2003): white noise, smoothed, times a strength.
 
     Args:
         noise: (B, H, W, 2) independent uniforms in [-1, 1).
-        sigma: (B,) smoothing in pixels.
+        sigma: smoothing in pixels.
         alpha: (B,) strength in pixels.
         radius: the smoothing kernel is cut off at this many pixels.
+        unit: as for `filters.blur`.
     """
     taps = 2 * radius + 1
-    return alpha[:, None, None, None] * filters.blur(noise, sigma, sigma, (taps, taps))
+    # Scaled before it is smoothed: the scaling joins the drawing's loop instead of being a pass of its own.
+    return filters.blur(alpha[:, None, None, None] * noise, sigma + tf.zeros_like(alpha), (taps, taps), unit)
 
 
 def thin_plate(displacements: tf.Tensor, points_per_side: int, size: Size) -> tf.Tensor:

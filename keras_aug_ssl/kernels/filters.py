@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
 
 import tensorflow as tf
+
+Unit = Callable[[Callable[..., tf.Tensor]], Callable[..., tf.Tensor]]
+
+
+def as_it_is(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """The unit that compiles nothing."""
+    return function
 
 
 def gaussian_weights(sigma: tf.Tensor, size: int) -> tf.Tensor:
@@ -15,38 +23,44 @@ def gaussian_weights(sigma: tf.Tensor, size: int) -> tf.Tensor:
     return weights / tf.reduce_sum(weights, 1, keepdims=True)
 
 
-def blur(images: tf.Tensor, sigma_y: tf.Tensor, sigma_x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+def blur(images: tf.Tensor, sigma: tf.Tensor, size: tuple[int, int], unit: Unit = as_it_is) -> tf.Tensor:
     """Separable Gaussian blur.
 
     Args:
         images: (B, H, W, C).
-        sigma_y, sigma_x: (B,) standard deviations in pixels.
+        sigma: (B,) standard deviations in pixels.
         size: taps (height, width), odd.
+        unit: wraps what is worth compiling by itself: an XLA loop over both axes at once computes the first one again
+            for every tap of the second, and padding inside it costs a division a tap.
     """
     images = tf.cast(images, tf.float32)
-    return _convolve(_convolve(images, gaussian_weights(sigma_y, size[0]), 1), gaussian_weights(sigma_x, size[1]), 2)
+    for axis, taps in zip((1, 2), size, strict=True):
+        padded = _mirror(images, taps // 2, axis)
+        along = functools.partial(_correlate, axis=axis)
+        images = tf.ensure_shape(unit(along)(padded, gaussian_weights(sigma, taps)), images.shape)
+    return images
 
 
-def sharpen(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """smooth + factor (x - smooth), (B,) factors, with Pillow's 3 x 3 smoothing kernel: 0 smooths, above 1 sharpens."""
-    images = tf.cast(images, tf.float32)
-    padded = _mirror(_mirror(images, 1, 1), 1, 2)
-    height, width = tf.shape(images)[1], tf.shape(images)[2]
-    total = tf.add_n([padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)])
-    smooth = (total + 4.0 * images) / 13.0
-    return smooth + factor[:, None, None, None] * (images - smooth)
+def sharpen(images: tf.Tensor, factor: tf.Tensor, unit: Unit = as_it_is) -> tf.Tensor:
+    """smooth + factor (x - smooth), (B,) factors, with Pillow's 3 x 3 kernel: 0 smooths, above 1 sharpens."""
+    padded = _mirror(_mirror(tf.cast(images, tf.float32), 1, 1), 1, 2)
+
+    def sharpened(padded: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        height, width = tf.shape(padded)[1] - 2, tf.shape(padded)[2] - 2
+        shifted = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+        centre = shifted[4]
+        smooth = (tf.add_n(shifted) + 4.0 * centre) / 13.0
+        return smooth + factor[:, None, None, None] * (centre - smooth)
+
+    return tf.ensure_shape(unit(sharpened)(padded, factor), images.shape)
 
 
-def _convolve(images: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:
+def _correlate(padded: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:
     """Correlates along one axis with (B, taps) weights: a sum of shifts, since no operation takes a kernel an image."""
     taps = weights.shape[1]
-    padded = _mirror(images, taps // 2, axis)
-    length = tf.shape(images)[axis]
-    result: Any = 0.0
-    for tap in range(taps):
-        shifted = padded[:, tap : tap + length] if axis == 1 else padded[:, :, tap : tap + length]
-        result += weights[:, tap, None, None, None] * shifted
-    return tf.ensure_shape(result, images.shape)
+    length = tf.shape(padded)[axis] - (taps - 1)
+    shifts = (padded[:, t : t + length] if axis == 1 else padded[:, :, t : t + length] for t in range(taps))
+    return tf.add_n([weights[:, t, None, None, None] * shifted for t, shifted in enumerate(shifts)])
 
 
 def _mirror(images: tf.Tensor, width: int, axis: int) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -69,19 +70,14 @@ class RandomElasticTransform(GeometricLayer):
         self.sigma = checks.number(owner, "sigma", sigma, 0.0, low_open=True)
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
-        chance, coin, unit = draws.uniforms(draws.fold_in(key, 0), spec.batch_size, 3, spec.first)
-        alpha = self.alpha * draws.between(unit, *self.scale)
+        chance, coin, scale = draws.uniforms(draws.fold_in(key, 0), spec.batch_size, 3, spec.first)
+        alpha = self.alpha * draws.between(scale, *self.scale)
         alpha = tf.where(coin < draws.between(chance, *self.factor), alpha, 0.0)
         radius = max(1, math.ceil(3.0 * self.sigma))
-        jit = _in_static_graph(spec)
 
-        def noise(noise_key: tf.Tensor) -> tf.Tensor:
-            return 2.0 * draws.uniform_array(noise_key, spec.batch_size, (*spec.size, 2), spec.first) - 1.0
-
-        def smooth(white: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-            return fields.elastic(white, self.sigma + tf.zeros_like(strength), strength, radius)
-
-        return {"field": compiled(smooth, jit)(noise(draws.fold_in(key, 1)), alpha)}
+        white = draws.uniform_array(draws.fold_in(key, 1), spec.batch_size, (*spec.size, 2), spec.first)
+        unit = functools.partial(compiled, wanted=_in_static_graph(spec))
+        return {"field": fields.elastic(2.0 * white - 1.0, self.sigma, alpha, radius, unit)}
 
     def get_config(self) -> dict[str, Any]:
         names = ("factor", "scale", "alpha", "sigma")

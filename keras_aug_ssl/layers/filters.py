@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,18 +32,19 @@ class FilterLayer(AugmentationLayer):
         super().__init__(**kwargs)
         self.value_range: tuple[float, float] = checks.value_range(type(self).__name__, value_range)
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-        """(B, H, W, C) images, filtered; float32, not yet clipped."""
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
+        """(B, H, W, C) images, filtered; float32, not yet clipped. `unit` wraps what is to be compiled by itself."""
         raise NotImplementedError
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((layer, parameters),) = steps
 
-        def clipped(images: tf.Tensor, drawn: Parameters) -> tf.Tensor:
-            return finish(tf.clip_by_value(layer.filtered(images, drawn), *layer.value_range))
+        def clip(images: tf.Tensor) -> tf.Tensor:
+            return finish(tf.clip_by_value(images, *layer.value_range))
 
-        return batch.replace(images=compiled(clipped, jit)(batch.images, parameters))
+        images = layer.filtered(batch.images, parameters, functools.partial(compiled, wanted=jit))
+        return batch.replace(images=compiled(clip, jit)(images))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": self.value_range}
@@ -96,8 +98,8 @@ class RandomGaussianBlur(FilterLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {"sigma": tf.where(mask, parameters["sigma"], 0.0)}
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-        return filters.blur(images, parameters["sigma"], parameters["sigma"], self.kernel_size)
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
+        return filters.blur(images, parameters["sigma"], self.kernel_size, unit)
 
     def get_config(self) -> dict[str, Any]:
         names = ("factor", "kernel_size", "sigma")
@@ -140,8 +142,8 @@ class RandomSharpness(FilterLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {"factor": tf.where(mask, parameters["factor"], 1.0)}
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-        return filters.sharpen(images, parameters["factor"])
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
+        return filters.sharpen(images, parameters["factor"], unit)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
@@ -178,7 +180,7 @@ class RandomNoise(FilterLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {"noise": tf.where(mask[:, None, None, None], parameters["noise"], 0.0)}
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
         return tf.cast(images, tf.float32) + parameters["noise"]
 
     def get_config(self) -> dict[str, Any]:
