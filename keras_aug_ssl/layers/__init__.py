@@ -9,15 +9,21 @@ from keras_aug_ssl.layers.composite import RandomApply, RandomChoice
 from keras_aug_ssl.layers.crops import RandomCrop, RandomResizedCrop
 from keras_aug_ssl.layers.filters import RandomGaussianBlur, RandomNoise, RandomSharpness
 from keras_aug_ssl.layers.geometry import RandomFlip, RandomRotation, RandomShear, RandomTranslation, RandomZoom
+from keras_aug_ssl.layers.mixing import CutMix, MixingLayer, MixUp
 from keras_aug_ssl.layers.pipeline import Pipeline
 from keras_aug_ssl.layers.recolour import RandomColorJitter, RandomGrayscale, RandomInvert
 from keras_aug_ssl.layers.regions import RandomErasing
+from keras_aug_ssl.layers.similar import BalancedMixUp, Remix, SameClassMix, SimilarTargetMix
 from keras_aug_ssl.layers.tone import AutoContrast, Equalization, RandomGamma, RandomPosterization, Solarization
 
 __all__ = [
     "AugmentationLayer",
     "AutoContrast",
+    "BalancedMixUp",
+    "CutMix",
     "Equalization",
+    "MixUp",
+    "MixingLayer",
     "Pipeline",
     "RandomAffine",
     "RandomApply",
@@ -45,6 +51,9 @@ __all__ = [
     "RandomThinPlateSpline",
     "RandomTranslation",
     "RandomZoom",
+    "Remix",
+    "SameClassMix",
+    "SimilarTargetMix",
     "Solarization",
     "Spec",
 ]

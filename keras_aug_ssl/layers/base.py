@@ -18,6 +18,7 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers import planning
 from keras_aug_ssl.layers.batch import Batch, Layout, Spec, holds_arrays, pack, to_dtype, to_tensors, unpack
+from keras_aug_ssl.layers.streams import images_of
 
 Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
@@ -72,6 +73,8 @@ class AugmentationLayer(keras.layers.Layer):
     active_at_inference = False  # True: it changes images with `training=False` too, as a crop must
     computes = True  # False: it only copies or paints pixels, so that rounding before or after makes no difference
     independent = True  # False: an image's result depends on the rest of its batch, as when images are mixed
+    any_rank = False  # True: what is no image is taken too, (B, ...) of any rank
+    mix: tuple[str, ...] = ()  # names of inputs besides Keras's that are taken
     mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
 
     def __init__(
@@ -114,6 +117,9 @@ class AugmentationLayer(keras.layers.Layer):
         """Parameters to use with `training=False`: the identity's, unless the layer is `active_at_inference`."""
         return self.keep(tf.zeros([spec.batch_size], tf.bool), self.draw(spec, draws.as_key(0)))
 
+    def observe(self, spec: Spec) -> None:
+        """Called once for each batch before `draw`, by a layer that keeps count of what it sees; not by `sample`."""
+
     def parts(self, parameters: Parameters) -> list[tuple[AugmentationLayer, Parameters]]:
         """The layers to execute, in order, with their share of `parameters`: itself, unless it holds others."""
         return [(self, parameters)]
@@ -142,7 +148,8 @@ class AugmentationLayer(keras.layers.Layer):
         if more and holds_arrays(more[0]):
             inputs, more = (inputs, *more), ()
         keywords |= dict(zip(("training", "seed"), more, strict=False))
-        return super().__call__(inputs, *more[2:], **keywords)
+        # Keras refuses arrays next to tensors in one structure.
+        return super().__call__(to_tensors(inputs), *more[2:], **keywords)
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool = True, seed: Any = None) -> Any:
@@ -197,7 +204,9 @@ class AugmentationLayer(keras.layers.Layer):
 
     def _augment(self, inputs: Any, key: tf.Tensor, first: Any) -> Any:
         batch, layout = self._unpack(inputs)
-        return self._execute(batch, layout, self.draw(batch.spec(first), key))
+        spec = batch.spec(first)
+        self.observe(spec)
+        return self._execute(batch, layout, self.draw(spec, key))
 
     def _apply(self, inputs: Any, parameters: Parameters) -> Any:
         batch, layout = self._unpack(inputs)
@@ -214,7 +223,13 @@ class AugmentationLayer(keras.layers.Layer):
         return pack(execute(self.parts(parameters), batch, self._jit(batch)), layout)
 
     def _unpack(self, inputs: Any) -> tuple[Batch, Layout]:
-        return unpack(inputs, type(self).__name__, self.data_format, self.bounding_box_format)
+        owner = type(self).__name__
+        batch, layout = unpack(inputs, owner, self.data_format, self.bounding_box_format, self.mix, self.any_rank)
+        if not (self.independent or layout.batched):
+            checks.fail(
+                owner, "inputs", "a batch of examples", "a single image", "Batch the dataset before it is mixed."
+            )
+        return batch, layout
 
     def _value_ranges(self) -> set[tuple[float, float]]:
         return set() if self.value_range is None else {self.value_range}
@@ -247,9 +262,14 @@ class AugmentationLayer(keras.layers.Layer):
         if not tf.executing_eagerly():
             return function(inputs, *arguments)
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        return self._graphs[function.__name__](to_tensors(inputs), *arguments)
+        inputs = to_tensors(inputs)
+        # One graph a rank and number of channels: retraced for others, it would know neither any more.
+        channels = images_of(inputs).shape[-1 if self.data_format == "channels_last" else -3 :][:1]
+        key = (function.__name__, *channels, *(leaf.shape.rank for leaf in tf.nest.flatten(inputs)))
+        if key not in self._graphs:
+            self._graphs[key] = tf.function(function, reduce_retracing=True, autograph=False)
+        return self._graphs[key](inputs, *arguments)
 
     @functools.cached_property
-    def _graphs(self) -> dict[str, Callable[..., Any]]:
-        functions = (self._augment, self._apply)
-        return {f.__name__: tf.function(f, reduce_retracing=True, autograph=False) for f in functions}
+    def _graphs(self) -> dict[tuple[Any, ...], Callable[..., Any]]:
+        return {}

@@ -8,6 +8,7 @@ channels first or in another box format returns so.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ class Spec(NamedTuple):
         channels: number of channels.
         dtype: of the images.
         first: position of the first image in the stream of data; draws depend on `first + i` only.
-        labels: what mixing layers choose partners by, or None.
+        labels, inputs: what mixing layers choose partners by, or None.
     """
 
     batch_size: Any
@@ -41,6 +42,7 @@ class Spec(NamedTuple):
     dtype: tf.DType = tf.float32
     first: Any = 0
     labels: Any = None
+    inputs: Any = None
 
     @property
     def size(self) -> Size:
@@ -98,7 +100,7 @@ class Batch:
     def spec(self, first: Any = 0) -> Spec:
         """The `Spec` of this batch."""
         batch_size = self.images.shape[0] or tf.shape(self.images)[0]
-        return Spec(batch_size, *self.size, self.images.shape[-1], self.dtype, first, self.labels)
+        return Spec(batch_size, *self.size, self.images.shape[-1], self.dtype, first, self.labels, self.images)
 
     def replace(self, **changes: Any) -> Batch:
         return dataclasses.replace(self, **changes)
@@ -113,6 +115,9 @@ class Layout(NamedTuple):
     box_format: str | None
     mask_has_channels: bool
     keys: tuple[str, ...]
+    main: str = "images"  # the key of what travels as the images
+    inner: tuple[str, ...] = ()  # the keys of x in (x, labels), where x is a dict itself
+    shape: tuple[Any, ...] | None = None  # of an example that is no image
 
 
 def size_of(images: tf.Tensor) -> Size:
@@ -128,6 +133,7 @@ def unpack(
     data_format: str = "channels_last",
     box_format: str | None = None,
     mix: tuple[str, ...] = (),
+    any_rank: bool = False,
 ) -> tuple[Batch, Layout]:
     """Brings any accepted input into a `Batch`.
 
@@ -136,17 +142,22 @@ def unpack(
         owner: who asks, for errors.
         data_format: where the channels of images and masks are.
         box_format: one of Keras's formats; needed when boxes come.
-        mix: further keys that are accepted.
+        mix: further keys that are accepted, at the top or in a dict of inputs x of (x, labels).
+        any_rank: also takes what is no image, (B, ...) of any rank: it travels as (B, 1, 1, F), (B, 1, T, F), ...
 
     Returns:
         The batch, and the layout to give to `pack`.
     """
-    parts, kind = _parts(inputs, owner, mix)
+    parts, kind, inner = _parts(inputs, owner, mix)
     parts = {key: to_tensors(value) for key, value in parts.items()}
-    images = parts.pop("images")
+    main = "images" if "images" in parts else mix[0]
+    images, shape = parts.pop(main), None
     expected = "(batch, height, width, channels) or (height, width, channels) images"
     if not tf.is_tensor(images):
         checks.fail(owner, "inputs", expected, f"a {type(images).__name__}", error=TypeError)
+    if any_rank and _is_no_image(images, parts):
+        images, shape = _as_images(images, owner)
+        data_format = "channels_last"
     if images.shape.rank not in (3, 4):
         checks.fail(owner, "inputs", expected, f"a tensor of shape {images.shape}")
     batched = images.shape.rank == 4
@@ -173,19 +184,21 @@ def unpack(
         other=parts,
     )
     keys = tuple(inputs) if kind is dict else KEYS[: len(inputs)] if kind is not tf.Tensor else ("images",)
-    return batch, Layout(kind, batched, data_format, box_format, mask_has_channels, keys)
+    return batch, Layout(kind, batched, data_format, box_format, mask_has_channels, keys, main, inner, shape)
 
 
 def pack(batch: Batch, layout: Layout) -> Any:
     """The inverse of `unpack`."""
     images, masks = batch.images, batch.masks
+    if layout.shape is not None:
+        images = tf.reshape(images, [tf.shape(images)[0], *layout.shape])
     if layout.data_format == "channels_first":
         images = tf.transpose(images, [0, 3, 1, 2])
         masks = None if masks is None else tf.transpose(masks, [0, 3, 1, 2])
     if masks is not None and not layout.mask_has_channels:
         masks = tf.squeeze(masks, -1 if layout.data_format == "channels_last" else 1)
     parts = {
-        "images": images,
+        layout.main: images,
         "labels": batch.labels,
         "sample_weight": batch.sample_weight,
         "segmentation_masks": masks,
@@ -193,6 +206,8 @@ def pack(batch: Batch, layout: Layout) -> Any:
         "keypoints": batch.keypoints,
         **batch.other,
     }
+    if layout.inner:
+        parts["images"] = {key: parts[key] for key in layout.inner}
     parts = {key: parts[key] for key in layout.keys}
     if not layout.batched:
         parts = tf.nest.map_structure(lambda value: value[0], parts)
@@ -209,7 +224,7 @@ def to_tensors(value: Any) -> Any:
         return {key: to_tensors(part) for key, part in value.items()}
     if isinstance(value, (tuple, list)) and holds_arrays(value):
         return _rebuilt(type(value), [to_tensors(part) for part in value])
-    return value if tf.is_tensor(value) else tf.convert_to_tensor(value)
+    return value if tf.is_tensor(value) or isinstance(value, keras.KerasTensor) else tf.convert_to_tensor(value)
 
 
 def holds_arrays(value: Any) -> bool:
@@ -235,24 +250,48 @@ def _rebuilt(kind: type, parts: Any) -> Any:
     return kind._make(parts) if hasattr(kind, "_make") else kind(parts)
 
 
-def _parts(inputs: Any, owner: str, mix: tuple[str, ...]) -> tuple[dict[str, Any], type]:
-    """The inputs by key, and the kind of container they came in."""
+def _parts(inputs: Any, owner: str, mix: tuple[str, ...]) -> tuple[dict[str, Any], type, tuple[str, ...]]:
+    """The inputs by key, the kind of container they came in, and the keys of x in (x, labels) where x is a dict."""
     if isinstance(inputs, Mapping):
-        unknown = sorted(set(inputs) - {*KEYS, *mix})
-        if unknown:
-            advice = "Drop or rename the others, or name what is to be mixed in `mix=` of a mixing layer."
-            checks.fail(owner, "inputs", f"a dict with keys among {', '.join((*KEYS, *mix))}", unknown, advice)
-        if "images" not in inputs:
-            checks.fail(owner, "inputs", 'a dict with the key "images"', sorted(inputs))
-        return dict(inputs), dict
-    if isinstance(inputs, (tuple, list)):
-        if len(inputs) not in (1, 2, 3):
-            checks.fail(
-                owner, "inputs", "(images, labels) or (images, labels, sample_weight)", f"{len(inputs)} elements"
-            )
-        names = ("images", "labels", "sample_weight")
-        return dict(zip(names, inputs, strict=False)), type(inputs)
-    return {"images": inputs}, tf.Tensor
+        return _named(inputs, (*KEYS, *mix), owner, mix), dict, ()
+    if not isinstance(inputs, (tuple, list)):
+        return {"images": inputs}, tf.Tensor, ()
+    if len(inputs) not in (1, 2, 3):
+        checks.fail(owner, "inputs", "(images, labels) or (images, labels, sample_weight)", f"{len(inputs)} elements")
+    parts = dict(zip(KEYS, inputs, strict=False))
+    if not isinstance(inputs[0], Mapping):
+        return parts, type(inputs), ()
+    held = _named(parts.pop("images"), ("images", *mix), owner, mix)
+    return {**held, **parts}, type(inputs), tuple(held)
+
+
+def _named(inputs: Mapping[str, Any], known: tuple[str, ...], owner: str, mix: tuple[str, ...]) -> dict[str, Any]:
+    unknown = sorted(set(inputs) - set(known))
+    if unknown:
+        advice = "Drop or rename the others, or name what is to be mixed in `mix=` of a mixing layer."
+        checks.fail(owner, "inputs", f"a dict with keys among {', '.join(known)}", unknown, advice)
+    if not {"images", *mix[:1]} & set(inputs):
+        checks.fail(owner, "inputs", 'a dict with the key "images"', sorted(inputs))
+    return dict(inputs)
+
+
+def _is_no_image(inputs: tf.Tensor, parts: Mapping[str, Any]) -> bool:
+    """Rank 4 is images; rank 3 one image, unless labels or weights, as many as it has rows, say it is a batch."""
+    if inputs.shape.rank != 3:
+        return bool(inputs.shape.rank) and inputs.shape.rank != 4
+    rows = [part.shape[:1] for part in (parts.get("labels"), parts.get("sample_weight")) if tf.is_tensor(part)]
+    return bool(rows) and all(row.rank == 1 and row.is_compatible_with(inputs.shape[:1]) for row in rows)
+
+
+def _as_images(inputs: tf.Tensor, owner: str) -> tuple[tf.Tensor, tuple[Any, ...]]:
+    """(B, ...) as (B, height, width, channels), its last two axes kept; and the shape of an example to go back to."""
+    if inputs.dtype.is_integer and inputs.dtype.size > 2:
+        advice = "Codes have nothing between them: mix embeddings instead, or cast measured numbers to float32."
+        checks.fail(owner, "inputs", "floating numbers, or 8 or 16 bit levels", inputs.dtype.name, advice, TypeError)
+    dynamic = tf.shape(inputs)
+    shape = tuple(n or dynamic[axis] for axis, n in enumerate(inputs.shape[1:], 1))
+    rows = math.prod(inputs.shape[1:-2]) if inputs.shape[1:-2].is_fully_defined() else -1
+    return tf.reshape(inputs, [dynamic[0], rows if len(shape) > 2 else 1, *(1, 1, *shape)[-2:]]), shape
 
 
 def _check_pixels(images: tf.Tensor, masks: tf.Tensor | None, owner: str) -> None:

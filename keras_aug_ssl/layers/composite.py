@@ -53,9 +53,25 @@ class CompositeLayer(AugmentationLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {name: layer.keep(mask, parameters[name]) for name, layer in zip(self.names, self.layers, strict=True)}
 
+    def observe(self, spec: Spec) -> None:
+        for layer in self.layers:
+            layer.observe(spec)
+
     @property
     def active_at_inference(self) -> bool:  # type: ignore[override]
         return any(layer.active_at_inference for layer in self.layers)
+
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        return all(layer.independent for layer in self.layers)
+
+    @property
+    def any_rank(self) -> bool:  # type: ignore[override]
+        return bool(self.layers) and all(layer.any_rank for layer in self.layers)
+
+    @property
+    def mix(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(dict.fromkeys(name for layer in self.layers for name in layer.mix))
 
     def at_inference(self, spec: Spec) -> Parameters:
         parameters = {}

@@ -73,7 +73,11 @@ class MixingLayer(AugmentationLayer):
 
     def partners(self, spec: Spec, key: tf.Tensor) -> tf.Tensor:
         """Draws (B,) int32 partners: here each once, and nobody itself, in two parts if some have no label."""
-        groups = tf.zeros([spec.batch_size], tf.int32) if spec.labels is None else tf.cast(without_label(spec.labels), tf.int32)
+        groups = (
+            tf.zeros([spec.batch_size], tf.int32)
+            if spec.labels is None
+            else tf.cast(without_label(spec.labels), tf.int32)
+        )
         return mixing.next_in_group(groups, draws.permutation(key, spec.batch_size))
 
     def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
@@ -150,7 +154,9 @@ class MixingLayer(AugmentationLayer):
             return values
         if values.dtype.is_integer and values.dtype.size > 2:
             advice = "Codes have nothing between them: cast measured numbers to float32."
-            checks.fail(type(self).__name__, name, "floating, or 8 or 16 bit levels", values.dtype.name, advice, TypeError)
+            checks.fail(
+                type(self).__name__, name, "floating, or 8 or 16 bit levels", values.dtype.name, advice, TypeError
+            )
         return to_dtype(mixing.blend(values, parameters["partner"], parameters["weight"]), values.dtype)
 
     def _blend(self, values: tf.Tensor, parameters: Parameters) -> tf.Tensor:

@@ -93,7 +93,7 @@ class RandomErasing(AugmentationLayer):
         if batch.masks is not None:
             batch = batch.replace(masks=regions.paint(batch.masks, box, 0))
         if batch.boxes is not None:
-            batch = batch.replace(boxes=_covered(batch.boxes, tf.cast(box, tf.float32)))
+            batch = batch.replace(boxes=covered(batch.boxes, tf.cast(box, tf.float32)))
         return batch
 
     def get_config(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class RandomErasing(AugmentationLayer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def _covered(boxes: Boxes, erased: tf.Tensor) -> Boxes:
+def covered(boxes: Boxes, erased: tf.Tensor) -> Boxes:
     """What is still seen of boxes behind (B, 4) rectangles (top, left, bottom, right), as a box again."""
     left, top, right, bottom = tf.unstack(boxes.corners, axis=-1)
     e_top, e_left, e_bottom, e_right = (erased[:, side, None] for side in range(4))

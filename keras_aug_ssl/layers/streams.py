@@ -59,7 +59,8 @@ def at_full_size(function: Callable[[Any], Any], place: Place, element: Any) -> 
 
 
 def images_of(element: Any) -> Any:
-    """The images in an element of a data set: tensor, tuple or dict."""
-    if isinstance(element, Mapping):
-        return element["images"]
-    return element[0] if isinstance(element, (tuple, list)) else element
+    """The images in an element of a data set, tensor, tuple or dict; its first part where none is called so."""
+    while isinstance(element, (Mapping, tuple, list)):
+        named = element if isinstance(element, Mapping) else {"images": element[0]}
+        element = named["images"] if "images" in named else next(iter(named.values()))
+    return element
