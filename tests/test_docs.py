@@ -8,11 +8,16 @@ import pkgutil
 import re
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_aug_ssl
 
 ROOT = Path(__file__).resolve().parents[1]
+# What every example may use without importing it.
+NAMES = {"kas": keras_aug_ssl, "keras": keras, "np": np, "tf": tf}
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -27,7 +32,7 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=FLAGS)
-    for example in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):
+    for example in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), extraglobs=NAMES):
         runner.run(example, out=report.append)
     assert not runner.failures, "".join(report)
 
