@@ -21,12 +21,14 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class MixingLayer(AugmentationLayer):
     """Base of the layers that mix examples of a batch.
 
-    Parameters drawn: `partner` (B,) int32, and `weight` (B,) float32, the share an example keeps of itself. The same two
-    numbers mix the images, the labels, `sample_weight`, floating masks, boxes and every input named in `mix=`. Boxes of
-    both are kept, and `"weights"` (B, 2 N) next to them says how much of each is seen. Keypoints can't be mixed.
+    Parameters drawn: `partner` (B,) int32, and `weight` (B,) float32, the share an example keeps of itself. The same
+    two numbers mix the images, the labels, `sample_weight`, floating masks, boxes and every input named in `mix=`.
+    Boxes of both are kept, and `"weights"` (B, 2 N) next to them says how much of each is seen. Keypoints can't be
+    mixed.
 
     Inputs are a batch: images, or numbers (B, ...) of any rank (of rank 3 together with labels only: alone it would be
-    one image). A dict may hold further inputs when they are named in `mix=`, at the top or in place of x in (x, labels).
+    one image). A dict may hold further inputs when they are named in `mix=`, at the top or in (x,
+    labels) in place of x.
 
     | labels | become |
     |---|---|
@@ -34,9 +36,9 @@ class MixingLayer(AugmentationLayer):
     | integers or booleans (B, ..., K): one-hot, several of K, counts | float32, shape as before |
     | floats of any rank: one-hot, regression targets | mixed, dtype as before |
 
-    An example without a label is marked by a negative integer (a row of them), or by NaN among floats. Its partner has no
-    label either, so that nothing leaks from one part into the other; as an integer it comes out as a row of zeros. A
-    batch of one, and whoever finds no partner, stays as it is.
+    An example without a label is marked by a negative integer (a row of them), or by NaN among floats. Its partner
+    has no label either, so that nothing leaks from one part into the other; as an integer it comes out as a row of
+    zeros. A batch of one, and whoever finds no partner, stays as it is.
 
     Args:
         alpha: `weight` is drawn from Beta(alpha, alpha), alpha > 0: 1 is uniform, below it mostly near 0 and 1.
@@ -103,7 +105,7 @@ class MixingLayer(AugmentationLayer):
         return tf.cast(mixed, scores.dtype)
 
     def mix_corners(self, boxes: Boxes, parameters: Parameters) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """Corners (B, N, 4) of an example's own boxes and of its partner's, each with how much of them is seen (B, N)."""
+        """Corners (B, N, 4) of an example's own boxes and of its partner's, each with the share of them seen (B, N)."""
         theirs = tf.gather(boxes.corners, parameters["partner"])
         weight = parameters["weight"][:, None] + tf.zeros_like(theirs[..., 0])
         return [(boxes.corners, weight), (theirs, 1.0 - weight)]
@@ -217,8 +219,8 @@ def without_label(labels: tf.Tensor) -> tf.Tensor:
 class MixUp(MixingLayer):
     """Interpolates each example with another one of its batch, and their labels alike (Zhang et al. 2018, eq. 1).
 
-    x = w x_i + (1 - w) x_j and y = w y_i + (1 - w) y_j, with w from Beta(alpha, alpha) for each example. The partners are
-    one cyclic permutation of the batch: everyone is used twice, and nobody with itself.
+    x = w x_i + (1 - w) x_j and y = w y_i + (1 - w) y_j, with w from Beta(alpha, alpha) for each example. The
+    partners are one cyclic permutation of the batch: everyone is used twice, and nobody with itself.
 
     Args:
         alpha: > 0; the paper takes 0.2 to 0.4 on ImageNet, 1 on CIFAR.
@@ -249,8 +251,8 @@ class MixUp(MixingLayer):
 class CutMix(MixingLayer):
     """Pastes a rectangle of another image of the batch over each image, and mixes labels by area (Yun et al. 2019).
 
-    The weight of a label is the share of pixels that were kept, counted: kept / (height * width) in float32. The paper's
-    rectangle may hang over the border and is cut; here, as in Keras, it lies inside, so that the weight follows
+    The weight of a label is the share of pixels that were kept, counted: kept / (height * width) in float32. The
+    paper's rectangle may hang over the border and is cut; here, as in Keras, it lies inside, so that the weight follows
     Beta(alpha, alpha) but for rounding to whole pixels. Its sides are sqrt(1 - weight) of the image's.
 
     Masks of any dtype are pasted, and so is a further input of the images' height and width; other inputs and

@@ -29,16 +29,16 @@ class SameClassMix(MixingLayer):
     """Interpolates each example with another one of its class in the batch: x1 * w + x2 * (1 - w). Labels stay.
 
     What SMOTE (Chawla et al. 2002) does to a table, on the fly and for inputs of any rank: images, sequences, rows. New
-    examples lie on the segment between two of one class. Where the classes of an image data set overlap in pixel space, a
-    nearest partner (`neighbours`) stays closer to what the class looks like; any partner (None) varies more.
+    examples lie on the segment between two of one class. Where the classes of an image data set overlap in pixel
+    space, a nearest partner (`neighbours`) stays closer to what the class looks like; any partner (None) varies more.
 
     Two examples are of one class when their labels are equal throughout: integers, one-hot or several of K. One that is
     alone in its class, or has no label, stays as it is. To make more of a rare class, see `kas.data.balanced`.
 
     Args:
         alpha: w is drawn from Beta(alpha, alpha), > 0; 1 is uniform, as in SMOTE.
-        neighbours: the partner is drawn among so many nearest ones of the class in the batch, by the Euclidean distance of
-            the inputs; None takes any, each once.
+        neighbours: the partner is drawn among so many nearest ones of the class in the batch, by the Euclidean
+            distance of the inputs; None takes any, each once.
         mix, per_batch, seed, **kwargs: as for `MixingLayer`. Labels are not mixed, so `num_classes` is not needed.
 
     Returns:
@@ -84,12 +84,12 @@ class SameClassMix(MixingLayer):
 
 @register
 class SimilarTargetMix(MixingLayer):
-    """Interpolates each example, and its target, with one of a similar target: C-Mixup for regression (Yao et al. 2022).
+    """Interpolates each example and its target with one of a similar target: C-Mixup (Yao et al. 2022), for regression.
 
     The partner j of i is drawn with a chance in proportion to exp(-|y_i - y_j|^2 / (2 sigma^2)) (eq. 6), i itself left
     out, within the batch. An example that no other resembles (further than about 13 sigma the chance is 0 in float32)
-    stays as it is: with sigma to infinity the layer is MixUp, with sigma to 0 the identity. The paper draws one weight for
-    a batch (`per_batch=True`) and, in one of its variants, partners from the whole set.
+    stays as it is: with sigma to infinity the layer is MixUp, with sigma to 0 the identity. The paper draws one
+    weight for a batch (`per_batch=True`) and, in one of its variants, partners from the whole set.
 
     Args:
         alpha: the weight is drawn from Beta(alpha, alpha), > 0; the paper takes 0.5 to 2.
@@ -152,9 +152,9 @@ def _variance(squared: tf.Tensor, unknown: tf.Tensor) -> tf.Tensor:
 class BalancedMixUp(MixingLayer):
     """Interpolates each example with one drawn evenly over the classes, for unbalanced sets (Galdran et al. 2021).
 
-    The paper mixes a batch sampled by instance with one sampled by class, x = (1 - u) x_instance + u x_class with u from
-    Beta(alpha, 1), so mostly near 0: every batch shows rare classes, seldom unmixed. Here the second batch is drawn from
-    the first: a class among those present, each with the same chance, then one of its examples.
+    The paper mixes a batch sampled by instance with one sampled by class, x = (1 - u) x_instance + u x_class with u
+    from Beta(alpha, 1), so mostly near 0: every batch shows rare classes, seldom unmixed. Here the second batch is
+    drawn from the first: a class among those present, each with the same chance, then one of its examples.
 
     Args:
         alpha: > 0; the paper takes 0.1 to 0.3. Larger gives the rare classes more weight.
@@ -196,8 +196,9 @@ class BalancedMixUp(MixingLayer):
 class Remix(MixingLayer):
     """MixUp that gives the whole label to the rarer class where the counts are far apart (Chou et al. 2020, eq. 8).
 
-    With w the weight of example i, j its partner and n the number of examples of each one's class, the label's weight is
-    0 if n_i / n_j >= kappa and w < tau; 1 if n_j / n_i >= kappa and 1 - w < tau; else w. Inputs are mixed by w.
+    With w the weight of example i, j its partner and n the number of examples of each one's class, the label's
+    weight is 0 if n_i / n_j >= kappa and w < tau; 1 if n_j / n_i >= kappa and 1 - w < tau; else w. Inputs are mixed
+    by w.
 
     Parameters drawn: besides those of `MixingLayer`, `label_weight` (B,) float32.
 
