@@ -7,11 +7,14 @@ BT.601, as in TensorFlow, Pillow and torchvision.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from keras_aug_ssl.kernels.matrices import product
 
 LUMA = (0.299, 0.587, 0.114)
 # RGB to YIQ (NTSC 1953): luma and two chroma axes, in which a hue shift is a rotation.
@@ -37,6 +40,21 @@ def contrast(factor: tf.Tensor, channels: int) -> Linear:
     return Linear(_square(factor[:, None, None] * tf.eye(channels)), rest)
 
 
+def scale(factor: tf.Tensor, channels: int, black: float) -> Linear:
+    """Moves every channel away from black: black + factor (x - black), Pillow's "brightness"."""
+    matrix = _square(factor[:, None, None] * tf.eye(channels))
+    return Linear(brightness((1.0 - factor) * black, channels).matrix @ matrix)
+
+
+def contrast_of_grey(factor: tf.Tensor, channels: int) -> Linear:
+    """Moves every channel away from the mean grey of the image, Pillow's "contrast"; alpha stays."""
+    if channels < 3:
+        return contrast(factor, channels)
+    grey = tf.constant(np.tile(np.array(LUMA, np.float32), (3, 1)))
+    change = _on_colours(factor[:, None, None] * tf.eye(3), channels)
+    return change._replace(of_mean=tf.pad((1.0 - factor)[:, None, None] * grey, [[0, 0], *[[0, channels - 3]] * 2]))
+
+
 def saturation(factor: tf.Tensor, channels: int) -> Linear:
     """Moves colours away from their grey: grey + factor (x - grey); 0 is greyscale, 1 the identity."""
     grey = np.tile(np.array(LUMA, np.float32), (3, 1))
@@ -58,7 +76,7 @@ def invert(coin: tf.Tensor, channels: int, low: float, high: float) -> Linear:
     """low + high - x where the (B,) booleans say so."""
     sign = tf.where(coin, -1.0, 1.0)
     shift = brightness(tf.where(coin, low + high, 0.0), channels)
-    return Linear(shift.matrix @ _square(sign[:, None, None] * tf.eye(channels)))
+    return Linear(product(shift.matrix, _square(sign[:, None, None] * tf.eye(channels))))
 
 
 def compose(first: Linear, second: Linear) -> Linear:
@@ -67,15 +85,15 @@ def compose(first: Linear, second: Linear) -> Linear:
     The mean colour m goes through `first` too: m' = (A1 + D1) m + b1, hence D = A2 D1 + D2 (A1 + D1) and
     b = A2 b1 + b2 + D2 b1.
     """
-    matrix = second.matrix @ first.matrix
+    matrix = product(second.matrix, first.matrix)
     if first.of_mean is None and second.of_mean is None:
         return Linear(matrix)
     n = first.matrix.shape[-1] - 1
     of_mean_1 = tf.zeros_like(first.matrix[:, :n, :n]) if first.of_mean is None else first.of_mean
-    of_mean = second.matrix[:, :n, :n] @ of_mean_1
+    of_mean = product(second.matrix[:, :n, :n], of_mean_1)
     if second.of_mean is not None:
-        of_mean += second.of_mean @ (first.matrix[:, :n, :n] + of_mean_1)
-        shift = tf.pad(second.of_mean @ first.matrix[:, :n, n:], [[0, 0], [0, 1], [n, 0]])
+        of_mean += product(second.of_mean, first.matrix[:, :n, :n] + of_mean_1)
+        shift = tf.pad(product(second.of_mean, first.matrix[:, :n, n:]), [[0, 0], [0, 1], [n, 0]])
         matrix += shift
     return Linear(matrix, of_mean)
 
@@ -93,6 +111,11 @@ def compose_in_order(changes: list[Linear], order: tf.Tensor) -> Linear:
         change = Linear(*chosen)
         total = change if place == 0 else compose(total, change)
     return total
+
+
+def compose_all(changes: list[Linear]) -> Linear:
+    """Does `changes` from the first to the last."""
+    return functools.reduce(compose, changes)
 
 
 def keep(mask: tf.Tensor, change: Linear) -> Linear:
@@ -115,7 +138,7 @@ def mean_colour(images: tf.Tensor) -> tf.Tensor:
 
 def with_mean(change: Linear, mean: tf.Tensor) -> tf.Tensor:
     """Puts the (B, C) mean colours in: the (B, C+1, C+1) matrices that `apply` takes."""
-    return change.matrix + tf.pad(change.of_mean @ mean[..., None], [[0, 0], [0, 1], [mean.shape[-1], 0]])
+    return change.matrix + tf.pad(product(change.of_mean, mean[..., None]), [[0, 0], [0, 1], [mean.shape[-1], 0]])
 
 
 def apply(images: tf.Tensor, matrices: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:

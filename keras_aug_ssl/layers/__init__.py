@@ -1,6 +1,7 @@
 """Augmentation layers, for a model or a `tf.data` map."""
 
 from keras_aug_ssl.layers.affine import RandomAffine, RandomPerspective
+from keras_aug_ssl.layers.augmix import AugMix
 from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.batch import Spec
 from keras_aug_ssl.layers.bends import RandomElasticTransform, RandomThinPlateSpline
@@ -11,12 +12,14 @@ from keras_aug_ssl.layers.filters import RandomGaussianBlur, RandomNoise, Random
 from keras_aug_ssl.layers.geometry import RandomFlip, RandomRotation, RandomShear, RandomTranslation, RandomZoom
 from keras_aug_ssl.layers.mixing import CutMix, MixingLayer, MixUp
 from keras_aug_ssl.layers.pipeline import Pipeline
+from keras_aug_ssl.layers.policies import RandAugment, TrivialAugment, strong_augmentation, weak_augmentation
 from keras_aug_ssl.layers.recolour import RandomColorJitter, RandomGrayscale, RandomInvert
 from keras_aug_ssl.layers.regions import RandomErasing
 from keras_aug_ssl.layers.similar import BalancedMixUp, Remix, SameClassMix, SimilarTargetMix
 from keras_aug_ssl.layers.tone import AutoContrast, Equalization, RandomGamma, RandomPosterization, Solarization
 
 __all__ = [
+    "AugMix",
     "AugmentationLayer",
     "AutoContrast",
     "BalancedMixUp",
@@ -25,6 +28,7 @@ __all__ = [
     "MixUp",
     "MixingLayer",
     "Pipeline",
+    "RandAugment",
     "RandomAffine",
     "RandomApply",
     "RandomBrightness",
@@ -56,4 +60,7 @@ __all__ = [
     "SimilarTargetMix",
     "Solarization",
     "Spec",
+    "TrivialAugment",
+    "strong_augmentation",
+    "weak_augmentation",
 ]

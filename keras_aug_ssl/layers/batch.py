@@ -279,7 +279,7 @@ def _is_no_image(inputs: tf.Tensor, parts: Mapping[str, Any]) -> bool:
     """Rank 4 is images; rank 3 one image, unless labels or weights, as many as it has rows, say it is a batch."""
     if inputs.shape.rank != 3:
         return bool(inputs.shape.rank) and inputs.shape.rank != 4
-    rows = [part.shape[:1] for part in (parts.get("labels"), parts.get("sample_weight")) if tf.is_tensor(part)]
+    rows = [parts[name].shape[:1] for name in ("labels", "sample_weight") if tf.is_tensor(parts.get(name))]
     return bool(rows) and all(row.rank == 1 and row.is_compatible_with(inputs.shape[:1]) for row in rows)
 
 

@@ -27,8 +27,8 @@ class MixingLayer(AugmentationLayer):
     mixed.
 
     Inputs are a batch: images, or numbers (B, ...) of any rank (of rank 3 together with labels only: alone it would be
-    one image). A dict may hold further inputs when they are named in `mix=`, at the top or in (x,
-    labels) in place of x.
+    one image). A dict may hold further inputs when they are named in `mix=`, at the top or in (x, labels)
+    in place of x.
 
     | labels | become |
     |---|---|
@@ -171,7 +171,7 @@ class MixingLayer(AugmentationLayer):
         def both(values: tf.Tensor | None) -> tf.Tensor | None:
             return None if values is None else tf.concat([values, tf.gather(values, partner)], 1)
 
-        corners, weights = (tf.concat(parts, 1) for parts in zip(*self.mix_corners(boxes, parameters)))
+        corners, weights = (tf.concat(parts, 1) for parts in zip(*self.mix_corners(boxes, parameters), strict=True))
         other = {name: both(values) for name, values in boxes.other.items()}
         if "weights" in other:  # mixed before
             weights *= tf.cast(other["weights"], tf.float32)
