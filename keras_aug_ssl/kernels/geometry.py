@@ -13,6 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_aug_ssl.kernels.matrices import solve
+
 Size = tuple[Any, Any]  # (height, width), each an int or an int32 scalar
 
 
@@ -101,16 +103,8 @@ def perspective(corners_out: tf.Tensor, corners_in: tf.Tensor) -> tf.Tensor:
     zero, one = tf.zeros_like(x), tf.ones_like(x)
     rows_u = tf.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
     rows_v = tf.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
-    solution = _solve(tf.concat([rows_u, rows_v], 1), tf.concat([u, v], 1))
+    solution = solve(tf.concat([rows_u, rows_v], 1), tf.concat([u, v], 1))
     return tf.reshape(tf.concat([solution, one[:, :1]], 1), [-1, 3, 3])
-
-
-def inverse(matrices: tf.Tensor) -> tf.Tensor:
-    """Inverse of (B, 3, 3) matrices by cofactors: exact where the entries are, and compilable everywhere."""
-    a, b, c = (matrices[:, row] for row in range(3))
-    cofactors = tf.stack([tf.linalg.cross(b, c), tf.linalg.cross(c, a), tf.linalg.cross(a, b)], 2)
-    determinant = tf.reduce_sum(a * cofactors[:, :, 0], 1)
-    return cofactors / determinant[:, None, None]
 
 
 def transform(matrices: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
@@ -133,21 +127,3 @@ def _cos_sin(degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     cos, sin = tf.where(swap, -sin, cos), tf.where(swap, cos, sin)
     negative = quadrant >= 2.0
     return tf.where(negative, -cos, cos), tf.where(negative, -sin, sin)
-
-
-def _solve(coefficients: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """Solves (B, n, n) systems by Gauss-Jordan elimination with row pivoting.
-
-    `tf.linalg.solve` has no XLA kernel on the CPU, and a homography's 8 x 8 system needs eight short steps only.
-    """
-    rows = tf.concat([coefficients, right[..., None]], -1)
-    n = coefficients.shape[1]
-    for column in range(n):
-        candidates = tf.abs(rows[:, :, column]) - tf.where(tf.range(n) < column, math.inf, 0.0)
-        pivot = tf.one_hot(tf.argmax(candidates, 1), n)[..., None]
-        here = tf.one_hot([column], n)[..., None]
-        pivot_row, this_row = tf.reduce_sum(pivot * rows, 1, True), rows[:, column : column + 1]
-        rows = rows + (pivot - here) * (this_row - pivot_row)  # swap the two
-        pivot_row = pivot_row / pivot_row[..., column : column + 1]
-        rows = here * pivot_row + (1.0 - here) * (rows - rows[..., column : column + 1] * pivot_row)
-    return rows[..., -1]

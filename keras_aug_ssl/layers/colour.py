@@ -54,9 +54,7 @@ class ColourLayer(AugmentationLayer):
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         changes = [colour.Linear(**parameters) for _, parameters in steps]
-        total = changes[0]
-        for change in changes[1:]:
-            total = colour.compose(total, change)
+        total = compiled(colour.compose_all, jit and len(changes) > 1)(changes)
         matrices = total.matrix
         if total.of_mean is not None:
             matrices = colour.with_mean(total, colour.mean_colour(batch.images))

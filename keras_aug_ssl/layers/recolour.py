@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import colour
+from keras_aug_ssl.layers.base import compiled
 from keras_aug_ssl.layers.batch import Spec
 from keras_aug_ssl.layers.colour import ColourLayer, RandomBrightness, RandomContrast, RandomHue, RandomSaturation
 from keras_aug_ssl.layers.warp import Factor
@@ -64,7 +65,8 @@ class RandomColorJitter(ColourLayer):
         if not changes:
             return colour.brightness(tf.zeros([spec.batch_size]), spec.channels)
         dice = draws.uniform_array(keys[-1], spec.batch_size, (len(changes),), spec.first)
-        return colour.compose_in_order(changes, tf.argsort(dice, axis=1))
+        order = tf.argsort(dice, axis=1)
+        return compiled(colour.compose_in_order, not tf.executing_eagerly())(changes, order)
 
     def get_config(self) -> dict[str, Any]:
         factors = ("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor")

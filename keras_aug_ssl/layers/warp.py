@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.kernels import boxes as box_kernels
-from keras_aug_ssl.kernels import geometry, resample
+from keras_aug_ssl.kernels import geometry, matrices, resample
 from keras_aug_ssl.kernels.geometry import Size
 from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Boxes, to_dtype
@@ -107,27 +107,31 @@ def _locate(
     """Follows the output's pixels back through the layers, the last one first, to the cells they are read from."""
     x, y = resample.grid(sizes[-1])
     moved, projective = False, False
-    pending: tf.Tensor | None = None  # the product of the matrices met since the last field
+    pending: list[tf.Tensor] = []  # the matrices met since the last field, in the layers' order
     for place in reversed(range(len(steps))):
         layer, parameters = steps[place]
         if "field" not in parameters:
-            pending = parameters["out_to_in"] if pending is None else parameters["out_to_in"] @ pending
+            pending.insert(0, parameters["out_to_in"])
             projective |= layer.projective
             continue
-        if pending is not None:
+        if pending:
             follow = functools.partial(resample.positions, projective=projective)
-            x, y = compiled(follow, jit)(pending, x, y)
+            x, y = compiled(follow, jit)(_product(pending, jit), x, y)
         field = parameters["field"]
-        if moved or pending is not None:  # the field lives on its layer's own pixels: read it between them
+        if moved or pending:  # the field lives on its layer's own pixels: read it between them
             field = _read_field(field, x, y, sizes[place + 1], jit)
         x, y = resample.displaced(x, y, field)
-        moved, projective, pending = True, False, None
+        moved, projective, pending = True, False, []
 
-    def cells(matrices: tf.Tensor | None, x: tf.Tensor, y: tf.Tensor) -> resample.Cells:
-        x, y = (x, y) if matrices is None else resample.positions(matrices, x, y, projective)
+    def cells(matrix: tf.Tensor | None, x: tf.Tensor, y: tf.Tensor) -> resample.Cells:
+        x, y = (x, y) if matrix is None else resample.positions(matrix, x, y, projective)
         return resample.cells(x, y, sizes[0], fill_mode)
 
-    return compiled(cells, jit)(pending, x, y)
+    return compiled(cells, jit)(_product(pending, jit) if pending else None, x, y)
+
+
+def _product(factors: list[tf.Tensor], jit: bool) -> tf.Tensor:
+    return compiled(matrices.product, jit and len(factors) > 1)(*factors)
 
 
 def _read_field(field: tf.Tensor, x: tf.Tensor, y: tf.Tensor, size: Size, jit: bool) -> tf.Tensor:
@@ -142,7 +146,7 @@ def _move_points(steps: Sequence[tuple[GeometricLayer, Parameters]], points: tf.
         if "field" in parameters:
             points = box_kernels.invert_field(points, parameters["field"])
         else:
-            points = geometry.transform(geometry.inverse(parameters["out_to_in"]), points)
+            points = geometry.transform(matrices.inverse(parameters["out_to_in"]), points)
     return points
 
 
