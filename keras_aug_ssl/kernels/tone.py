@@ -62,7 +62,7 @@ def levels(values: tf.Tensor) -> tf.Tensor:
 
 def histogram(level: tf.Tensor) -> tf.Tensor:
     """Counts (B, 256, C) float32 of (B, H, W, C) int32 levels, each image and channel by itself."""
-    return _count(level, tf.ones_like(level, tf.float32))
+    return _count(level)
 
 
 def push(counts: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
@@ -87,12 +87,20 @@ def interpolate(values: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     return look_up(index, table) * (1.0 - rest) + look_up(index + 1, table) * rest
 
 
-def _count(level: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Sums (B, ..., C) `weights` by level, image and channel: (B, 256, C)."""
+def _count(level: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Counts levels by image and channel, or sums (B, ..., C) `weights`: (B, 256, C).
+
+    One flat count of level, image and channel together: twice as fast on a CPU as a segment sum. The public
+    `tf.math.bincount` reads the data once more, to learn the largest value, which is known here.
+    """
     batch, channels = tf.shape(level)[0], level.shape[-1]
     images = tf.reshape(tf.range(batch), [-1] + [1] * (level.shape.rank - 1))
     bins = (images * LEVELS + level) * channels + tf.range(channels)
-    sums = tf.math.unsorted_segment_sum(tf.reshape(weights, [-1]), tf.reshape(bins, [-1]), batch * LEVELS * channels)
+    sums = tf.raw_ops.DenseBincount(
+        input=tf.reshape(bins, [-1]),
+        size=batch * LEVELS * channels,
+        weights=tf.constant([], tf.float32) if weights is None else tf.reshape(weights, [-1]),
+    )
     return tf.reshape(sums, [batch, LEVELS, channels])
 
 
