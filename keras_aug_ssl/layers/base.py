@@ -17,8 +17,9 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers import planning
-from keras_aug_ssl.layers.batch import Batch, Layout, Spec, holds_arrays, pack, to_dtype, to_tensors, unpack
+from keras_aug_ssl.layers.batch import Batch, Spec, to_dtype
 from keras_aug_ssl.layers.streams import images_of
+from keras_aug_ssl.layers.structure import Layout, holds_arrays, pack, to_tensors, unpack
 
 Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
