@@ -170,6 +170,7 @@ class AugmentationLayer(keras.layers.Layer):
         key = draws.as_key(self.seed_generator.next() if seed is None else seed)
         return self._in_graph(self._augment, inputs, key, 0)
 
+    @tf.autograph.experimental.do_not_convert
     def sample(self, inputs: Any, seed: Any, first: Any = 0) -> Parameters:
         """Draws the parameters for `inputs` without applying them.
 
@@ -184,6 +185,7 @@ class AugmentationLayer(keras.layers.Layer):
         spec = inputs if isinstance(inputs, Spec) else self._unpack(inputs)[0].spec(first)
         return self.draw(spec, draws.as_key(seed))
 
+    @tf.autograph.experimental.do_not_convert
     def apply(self, inputs: Any, parameters: Parameters) -> Any:
         """Applies drawn parameters: a pure function of its arguments."""
         self._check_values(inputs)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,44 +12,6 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.kernels import tone
 from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Spec
-
-
-class Statistics(Protocol):
-    """What a curve may ask of the image it is drawn through, as it is before the curve; values in [0, 1]."""
-
-    def extremes(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The lowest and the highest value of each channel, (B, C) each."""
-
-    def counts(self) -> tf.Tensor:
-        """Pixels at each of 256 levels, (B, 256, C)."""
-
-
-class _OfTable:
-    """Statistics of an image of 256 levels that went through a table, from the histogram it had before."""
-
-    def __init__(self, histogram: Any, table: tf.Tensor) -> None:
-        self._histogram, self._table = histogram, table
-
-    def extremes(self) -> tuple[tf.Tensor, tf.Tensor]:
-        seen = self._histogram > 0.0
-        low = tf.reduce_min(tf.where(seen, self._table, 1.0), 1)
-        return low, tf.reduce_max(tf.where(seen, self._table, 0.0), 1)
-
-    def counts(self) -> tf.Tensor:
-        return tone.push(self._histogram, self._table)
-
-
-class _OfPixels:
-    """Statistics of an image itself."""
-
-    def __init__(self, values: tf.Tensor) -> None:
-        self._values = values
-
-    def extremes(self) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.reduce_min(self._values, [1, 2]), tf.reduce_max(self._values, [1, 2])
-
-    def counts(self) -> tf.Tensor:
-        return tone.histogram(tone.levels(self._values))
 
 
 class ToneLayer(AugmentationLayer):
@@ -65,14 +28,21 @@ class ToneLayer(AugmentationLayer):
 
     what = "table"
     pointwise = True
-    reads_image = False  # True: the curve depends on the image's `Statistics`
+    reads = ""  # what the curve must know of the image it is drawn through: "extremes" or "counts"
 
     def __init__(self, value_range: tuple[float, float] = (0, 255), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.value_range: tuple[float, float] = checks.value_range(type(self).__name__, value_range)
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, statistics: Statistics) -> tf.Tensor:
-        """Values (B, ..., C) in [0, 1] through the curve of each image."""
+    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+        """Sends values through the curve of each image.
+
+        Args:
+            values: (B, ..., C) in [0, 1].
+            parameters: as drawn.
+            image: what `reads` asks of the image as it is before the curve: its channels' lowest and highest values,
+                (B, C) each, or the pixels at each of 256 levels, (B, 256, C); None where it asks nothing.
+        """
         raise NotImplementedError
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
@@ -86,37 +56,80 @@ class ToneLayer(AugmentationLayer):
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
-        low, high = steps[0][0].value_range
-        by_table = batch.dtype == tf.uint8
-
-        def through_curves(images: tf.Tensor) -> tf.Tensor:
-            values = (tf.cast(images, tf.float32) - low) / (high - low)
-            for layer, parameters in steps:
-                values = _bent(layer, values, parameters, _OfPixels(values))
-            return finish(low + (high - low) * values)
-
-        def through_table(images: tf.Tensor) -> tf.Tensor:
-            level = tone.levels((tf.cast(images, tf.float32) - low) / (high - low))
-            histogram = None
-            if any(layer.reads_image for layer, _ in steps):
-                histogram = tone.histogram(level)  # plain: XLA's scatter is slow on a CPU
-            return compiled(looked_up, jit)(level, histogram)
-
-        def looked_up(level: tf.Tensor, histogram: tf.Tensor | None) -> tf.Tensor:
-            table = tf.range(tone.LEVELS, dtype=tf.float32)[None, :, None] / (tone.LEVELS - 1.0)
-            table = tf.tile(table, [tf.shape(level)[0], 1, level.shape[-1]])
-            for layer, parameters in steps:
-                bent = _bent(layer, table, parameters, _OfTable(histogram, table))
-                table = tf.round(bent * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
-            return tone.look_up(level, finish(low + (high - low) * table))
-
-        images = through_table(batch.images) if by_table else through_curves(batch.images)
+        through = _through_table if batch.dtype == tf.uint8 else _through_curves
+        images = through(steps, batch.images, finish, jit)
         return batch.replace(images=tf.ensure_shape(images, batch.images.shape))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": self.value_range}
 
 
-def _bent(layer: ToneLayer, values: tf.Tensor, parameters: Parameters, statistics: Statistics) -> tf.Tensor:
+def _through_table(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
+    low, high = steps[0][0].value_range
+
+    def levels(values: tf.Tensor) -> tf.Tensor:
+        return tone.levels((tf.cast(values, tf.float32) - low) / (high - low))
+
+    def looked_up(values: tf.Tensor, histogram: tf.Tensor | None) -> tf.Tensor:
+        table = tf.range(tone.LEVELS, dtype=tf.float32)[None, :, None] / (tone.LEVELS - 1.0)
+        table = tf.tile(table, [tf.shape(values)[0], 1, values.shape[-1]])
+        for layer, parameters in steps:
+            image = _read_table(layer.reads, histogram, table)
+            bent = _bent(layer, table, parameters, image)
+            table = tf.round(bent * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
+        return tone.look_up(levels(values), finish(low + (high - low) * table))
+
+    readers = [parameters["applies"] for layer, parameters in steps if layer.reads]
+    histogram = None
+    if readers:
+        wanted = functools.reduce(tf.logical_or, readers)
+        histogram = _of_some(wanted, lambda some: tone.histogram(levels(some)), images)
+    return compiled(looked_up, jit)(images, histogram)
+
+
+def _through_curves(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
+    low, high = steps[0][0].value_range
+    values = compiled(lambda i: (tf.cast(i, tf.float32) - low) / (high - low), jit)(images)
+    for layer, parameters in steps:
+        image = _of_some(parameters["applies"], _READERS[layer.reads], values) if layer.reads else None
+        values = compiled(functools.partial(_bent, layer), jit)(values, parameters, image)
+    return compiled(lambda v: finish(low + (high - low) * v), jit)(values)
+
+
+def _extremes(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.reduce_min(values, [1, 2]), tf.reduce_max(values, [1, 2])
+
+
+_READERS: dict[str, Callable[[tf.Tensor], Any]] = {
+    "extremes": _extremes,
+    "counts": lambda values: tone.histogram(tone.levels(values)),
+}
+
+
+def _read_table(reads: str, histogram: Any, table: tf.Tensor) -> Any:
+    """What a curve asks of an image of 256 levels that went through `table`, from the histogram it had before."""
+    if reads == "counts":
+        return tone.push(histogram, table)
+    if reads == "extremes":
+        seen = histogram > 0.0
+        low = tf.reduce_min(tf.where(seen, table, 1.0), 1)
+        return low, tf.reduce_max(tf.where(seen, table, 0.0), 1)
+    return None
+
+
+def _of_some(wanted: tf.Tensor, function: Callable[[tf.Tensor], Any], images: tf.Tensor) -> Any:
+    """`function` of the images that the (B,) booleans want, zeros for the others: reading an image is slow.
+
+    Not compiled: how many are wanted changes from batch to batch, and XLA's scatter is slow on a CPU.
+    """
+    index = tf.where(wanted)
+
+    def spread(found: tf.Tensor) -> tf.Tensor:
+        return tf.scatter_nd(index, found, tf.concat([tf.shape(wanted, tf.int64), tf.shape(found, tf.int64)[1:]], 0))
+
+    return tf.nest.map_structure(spread, function(tf.gather_nd(images, index)))
+
+
+def _bent(layer: ToneLayer, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
     applies = tf.reshape(parameters["applies"], [-1] + [1] * (values.shape.rank - 1))
-    return tf.where(applies, layer.curve(values, parameters, statistics), values)
+    return tf.where(applies, layer.curve(values, parameters, image), values)

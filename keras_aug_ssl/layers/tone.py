@@ -11,7 +11,7 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import tone
 from keras_aug_ssl.layers.base import Parameters
 from keras_aug_ssl.layers.batch import Spec
-from keras_aug_ssl.layers.table import Statistics, ToneLayer
+from keras_aug_ssl.layers.table import ToneLayer
 from keras_aug_ssl.layers.warp import Factor
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -52,7 +52,7 @@ class RandomPosterization(ToneLayer):
         bits = low + draws.below(unit, high - low + 1)
         return {**super().draw(spec, key), "bits": tf.cast(bits, tf.float32)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, statistics: Statistics) -> tf.Tensor:
+    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.posterize(values, parameters["bits"])
 
     def get_config(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Solarization(ToneLayer):
         }
         return {**super().draw(spec, key), **drawn}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, statistics: Statistics) -> tf.Tensor:
+    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.solarize(values, parameters["addition"], parameters["threshold"])
 
     def get_config(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class RandomGamma(ToneLayer):
         (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)
         return {**super().draw(spec, key), "exponent": draws.between(unit, *self.factor)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, statistics: Statistics) -> tf.Tensor:
+    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.gamma(values, parameters["exponent"])
 
     def get_config(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Equalization(ToneLayer):
         [0, 0, 128, 255]
     """
 
-    reads_image = True
+    reads = "counts"
 
     def __init__(
         self,
@@ -166,8 +166,8 @@ class Equalization(ToneLayer):
         super().__init__(value_range, data_format=data_format, **kwargs)
         checks.one_of("Equalization", "bins", bins, (tone.LEVELS,))
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, statistics: Statistics) -> tf.Tensor:
-        return tone.interpolate(values, tone.equalize_table(statistics.counts()))
+    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+        return tone.interpolate(values, tone.equalize_table(image))
 
 
 @register
@@ -186,7 +186,7 @@ class AutoContrast(ToneLayer):
         [0, 153, 255]
     """
 
-    reads_image = True
+    reads = "extremes"
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, statistics: Statistics) -> tf.Tensor:
-        return tone.autocontrast(values, *statistics.extremes())
+    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+        return tone.autocontrast(values, *image)
