@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,21 +13,31 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.augmenting import keyed
+from keras_aug_ssl.self_training.backup import Backup, State
+from keras_aug_ssl.self_training.books import Books
+from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
-from keras_aug_ssl.self_training.labeled import labeled_rows
-from keras_aug_ssl.self_training.labeller import Labeller, as_choice
-from keras_aug_ssl.self_training.ledger import NEVER, NO_LABEL
-from keras_aug_ssl.self_training.outputs import BINARY, CLASSES, class_numbers, encode, read_outputs
+from keras_aug_ssl.self_training.guards import Alarm
+from keras_aug_ssl.self_training.labeled import Labeled, labeled_rows
+from keras_aug_ssl.self_training.labeller import Labeller
+from keras_aug_ssl.self_training.outputs import encode
+from keras_aug_ssl.self_training.pool import UnlabeledPool
+from keras_aug_ssl.self_training.report import Outcome
+from keras_aug_ssl.self_training.rewinding import Rewinder
 from keras_aug_ssl.self_training.rules import Rule, Threshold
 
 OWNER = "SelfTraining"
 
 
-class SelfTraining(keras.callbacks.Callback):
+class SelfTraining(Outcome, keras.callbacks.Callback):
     """Trains on what the model itself labels with confidence, in one `model.fit`.
 
     At the beginning of an epoch the model labels the pool, a rule selects rows, and the epoch's batches are drawn from
     labelled and selected rows. The length of an epoch never changes. Labelled rows are never changed.
+
+    What makes it help is that the model labels an easy view and learns on a harder one: give `training_set` a strong
+    augmentation. What a model is sure of teaches it nothing new on the same view.
 
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
@@ -39,9 +51,17 @@ class SelfTraining(keras.callbacks.Callback):
             (hysteresis).
         weight: of a pseudo-labelled row relative to a labelled one; a number > 0, or a function of the selection's
             number.
-        temperature: divides the logits before the rule sees them; above 1 for an over-confident model. None is 1.
+        temperature: divides the logits before the rule sees them; above 1 for an over-confident model. None is 1;
+            `"calibrated"` finds it on `holdout` at each selection.
         oracle: true labels of the pool, (N,) or one-hot, to log how many pseudo-labels are right. Nothing learns from
             them.
+        holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
+        teacher: `"current"` weights label, or their `"average"`, which the optimizer keeps (`use_ema=True`).
+        on_alarm: what happens when a selection looks wrong: `"warn"` says so; `"pause"` also leaves the pool as it was;
+            `"rollback"` also takes model, optimizer and pool back to before the last selection that was accepted.
+        backup_dir: directory for the state of the run, one for each run. `fit` called again after a crash continues
+            from the last finished epoch with the same result. None saves nothing. Weights and optimizer are part of it,
+            so that pool and weights can't differ; next to `BackupAndRestore`, put this callback first.
 
     Attributes, with scikit-learn's names and meaning; the labelled rows come first, then the pool's:
         transduction_: the label of every row, -1 for none; (N, K) with NaN for several labels and for regression.
@@ -49,6 +69,7 @@ class SelfTraining(keras.callbacks.Callback):
         n_iter_: number of selections.
         termination_condition_: `"all_labeled"`, `"no_change"` (the last selection changed nothing) or `"max_iter"`
             (`max_iter` or the last epoch came first).
+        alarms_: list of what looked wrong.
 
     Example:
         >>> import keras
@@ -74,21 +95,32 @@ class SelfTraining(keras.callbacks.Callback):
         labels: str = "hard",
         relabel: bool | Rule = True,
         weight: float | Callable[[int], float] = 1.0,
-        temperature: float | None = None,
+        temperature: float | str | None = None,
         oracle: Any = None,
+        holdout: tuple[Any, Any] | None = None,
+        teacher: str = "current",
+        on_alarm: str = "warn",
+        backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        choice = as_choice(OWNER, Threshold(0.95) if select is None else select, labels, relabel, weight, temperature)
-        self._labeller = Labeller(OWNER, pool, choice, oracle)
+        select = Threshold(0.95) if select is None else select
+        choice = as_choice(
+            OWNER, select, labels=labels, relabel=relabel, weight=weight, temperature=temperature, teacher=teacher
+        )
+        self._labeller = Labeller(OWNER, pool, choice, oracle, holdout)
         self.start_epoch = checks.integer(OWNER, "start_epoch", start_epoch, 0)
         self.every = checks.integer(OWNER, "every", every, 1)
         self.max_iter = math.inf if max_iter is None else checks.integer(OWNER, "max_iter", max_iter, 0)
+        self.on_alarm = checks.one_of(OWNER, "on_alarm", on_alarm, ("warn", "pause", "rollback"))
+        self.alarms_: list[Alarm] = []
+        self._backup = None if backup_dir is None else Backup(backup_dir)
         self._board = Board()
         self._training_set: TrainingSet | None = None
-        self._next_epoch = 0
+        self._rewinder = Rewinder()
+        self._finished_epochs: int | None = None
 
     @property
-    def pool(self) -> Any:
+    def pool(self) -> UnlabeledPool:
         """The pool."""
         return self._labeller.pool
 
@@ -128,13 +160,13 @@ class SelfTraining(keras.callbacks.Callback):
             any weight can differ from 1.
         """
         choice = self._labeller.choice
-        weighted = choice.select.graded or choice.weight != 1.0
         labeled = labeled_rows(
             OWNER, x, y, self.pool.spec,
-            soft=choice.soft, weighted=weighted, sample_weight=sample_weight, class_weight=class_weight,
+            soft=choice.soft, weighted=choice.weighted, sample_weight=sample_weight, class_weight=class_weight,
         )  # fmt: skip
         batch_size = checks.integer(OWNER, "batch_size", batch_size, 2)
         share = checks.number(OWNER, "labeled_fraction", labeled_fraction, 0.0, 1.0, low_open=True, high_open=True)
+        first = keyed(OWNER, "augment", augment)
         if steps is None:
             steps = math.ceil((len(labeled) + len(self.pool)) / batch_size)
         self._training_set = TrainingSet(
@@ -144,80 +176,106 @@ class SelfTraining(keras.callbacks.Callback):
             batch_size=batch_size,
             steps=checks.integer(OWNER, "steps", steps, 1),
             labeled_fraction=share,
-            augment=augment,
-            augment_pseudo=augment if augment_pseudo is None else augment_pseudo,
+            augment=first,
+            augment_pseudo=first if augment_pseudo is None else keyed(OWNER, "augment_pseudo", augment_pseudo),
             seed=checks.integer(OWNER, "seed", seed, 0),
         )
         return self._training_set
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Reads what the model puts out."""
-        labeled = self._feeder().labeled
-        if self.params.get("steps") not in (None, len(self._feeder())):
+        """Reads what the model puts out, and takes up the state of an interrupted run."""
+        feeder = self._feeder()
+        if self.params.get("steps") not in (None, len(feeder)):
             checks.fail(
-                "fit", "steps_per_epoch", f"left out, or {len(self._feeder())}", self.params["steps"],
+                "fit", "steps_per_epoch", f"left out, or {len(feeder)}", self.params["steps"],
                 "Set the number of batches by training_set(..., steps=...), and give that set to fit.",
             )  # fmt: skip
-        outputs = read_outputs(OWNER, self.model, labeled.x, labeled.y)
-        self._labeller.use(self.model, outputs, labeled.y)
+        self._labeller.use(self.model, feeder.labeled)
         self._board.was_read = False
-        self._first = True
+        self._starting = True
+        if self._backup is not None and self._backup.epochs():
+            last = self._backup.epochs()[-1]
+            self._restore(self._backup.load(last))
+            self.model._initial_epoch = last  # where fit, which reads it right after this, begins
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Selects, when it is time, and publishes the epoch's rows."""
-        if self._first and (epoch == 0 or epoch != self._next_epoch):
-            self._labeller.reset()
-        self._first = False
+        if self._starting:
+            self._take_up(epoch)
+            self._starting = False
         labeller = self._labeller
         due = epoch >= self.start_epoch and (epoch - self.start_epoch) % self.every == 0
-        if due and labeller.round < self.max_iter and not labeller.finished:
-            labeller.run_round(verbose=self.params.get("verbose") == 1)
+        if due and labeller.books.round < self.max_iter and not labeller.finished:
+            self._select()
         code = functools.partial(encode, labeller.outputs, like=self._feeder().labeled.y[:1])
-        self._board.current = Published(epoch, labeller.selected, code)
+        self._board.current = Published(epoch, labeller.books.selected, code)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Logs."""
+        """Logs, and saves the state."""
         if not self._board.was_read:
             checks.fail("fit", "x", "the training set that SelfTraining.training_set returned", "something else")
         if logs is not None:
             logs |= self._labeller.logs()
-        self._next_epoch = epoch + 1
+        self._finished_epochs = epoch + 1
+        if self._backup is not None:
+            books, rewind = self._labeller.books, self._rewinder
+            arrays = books.arrays() | {f"rewind/{name}": value for name, value in rewind.arrays().items()}
+            facts = books.numbers() | {"rewind": rewind.numbers(), "alarms": [vars(alarm) for alarm in self.alarms_]}
+            self._backup.save(epoch + 1, facts, arrays, self.model.save_weights)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the rows from the board, so that a later fit without this callback sees labelled rows only."""
         self._board.current = None
+        self.model._initial_epoch = None
+        if self._backup is not None:
+            self._backup.clear()
 
-    @property
-    def n_iter_(self) -> int:
-        """Number of selections."""
-        return self._labeller.round
+    def _select(self) -> None:
+        """Runs a round, and undoes it when it alarms and that is wanted."""
+        labeller = self._labeller
+        before = None if self.on_alarm == "warn" else labeller.books.copy()
+        if before is not None and self.on_alarm == "rollback":
+            self._rewinder.stage(before, self.model)
+        alarms = labeller.run_round(verbose=self.params.get("verbose") == 1)
+        for alarm in alarms:
+            warnings.warn(str(alarm), stacklevel=2)
+        self.alarms_ += alarms
+        if alarms and before is not None:
+            labeller.books = before
+            if self.on_alarm == "rollback":
+                labeller.books = self._rewinder.rewind(self.model, before)
+        else:
+            self._rewinder.commit()
 
-    @property
-    def transduction_(self) -> np.ndarray:
-        """Labels of the labelled rows and of the pool, -1 for none."""
-        y, labeller = self._feeder().labeled.y, self._labeller
-        if labeller.outputs.kind in (CLASSES, BINARY):
-            pseudo = np.where(labeller.ledger.selected, labeller.ledger.label, NO_LABEL)
-            return np.concatenate([class_numbers(y), pseudo])
-        pseudo = np.full((len(self.pool), *y.shape[1:]), np.nan, np.float32)
-        pseudo[labeller.selected.rows] = labeller.selected.targets.reshape(-1, *y.shape[1:])
-        return np.concatenate([y.astype(np.float32), pseudo])
+    def _take_up(self, epoch: int) -> None:
+        """Decides, in the first epoch of a fit, whether it begins anew, continues, or resumes."""
+        self.model._initial_epoch = None  # fit has read it; left set, every later fit would begin there
+        if self._backup is not None and self._backup.epochs():
+            # Another callback may have restored other weights since, or an earlier epoch.
+            if epoch not in self._backup.epochs():
+                checks.fail(
+                    OWNER, "backup_dir", f"a directory with the state of epoch {epoch}", self._backup.epochs(),
+                    "Remove it to begin anew, or resume from one of its epochs.",
+                )  # fmt: skip
+            self._restore(self._backup.load(epoch))
+        elif epoch == 0 or epoch != self._finished_epochs:
+            self._labeller.books = Books.empty(len(self.pool))
+            self.alarms_ = []
+            self._rewinder = Rewinder()
 
-    @property
-    def labeled_iter_(self) -> np.ndarray:
-        """Selection in which each row got its label: 0 for labelled rows, -1 for rows without."""
-        ledger = self._labeller.ledger
-        entered = np.where(ledger.selected, ledger.entered, NEVER)
-        return np.concatenate([np.zeros(len(self._feeder().labeled), np.int64), entered])
+    def _restore(self, state: State) -> None:
+        if len(state.arrays["label"]) != len(self.pool):
+            checks.fail(
+                OWNER, "backup_dir", f"a state of this pool's {len(self.pool)} rows", len(state.arrays["label"]),
+                "It belongs to another run: use one directory for each.",
+            )  # fmt: skip
+        self.model.load_weights(state.weights)
+        self._labeller.books = Books.restored(state.arrays, state.facts)
+        self._rewinder = Rewinder.restored(state.arrays, state.facts["rewind"])
+        self.alarms_ = [Alarm(**alarm) for alarm in state.facts["alarms"]]
 
-    @property
-    def termination_condition_(self) -> str:
-        """Why selecting ended."""
-        if self._labeller.ledger.selected.all():
-            return "all_labeled"
-        if self.n_iter_ and not self._labeller.change.anything:
-            return "no_change"
-        return "max_iter"
+    def _labeled(self) -> Labeled:
+        return self._feeder().labeled
 
     def _feeder(self) -> TrainingSet:
         if self._training_set is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_aug_ssl.self_training.augmenting import Augmentation, key_of
 from keras_aug_ssl.self_training.outputs import class_numbers
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 
@@ -86,7 +86,7 @@ class TrainingSet(keras.utils.PyDataset):
         batch_size: rows a batch.
         steps: batches an epoch.
         labeled_fraction: least share of labelled rows in a batch.
-        augment: for labelled rows, a callable on inputs or None.
+        augment: for labelled rows, a function of inputs and key, or None.
         augment_pseudo: for pseudo-labelled rows; the same object as `augment` joins both kinds in one call.
         seed: of order and augmentation.
     """
@@ -100,15 +100,15 @@ class TrainingSet(keras.utils.PyDataset):
         batch_size: int,
         steps: int,
         labeled_fraction: float,
-        augment: Callable[..., Any] | None,
-        augment_pseudo: Callable[..., Any] | None,
+        augment: Augmentation | None,
+        augment_pseudo: Augmentation | None,
         seed: int,
     ) -> None:
         super().__init__()
         self.labeled, self.batch_size, self.seed = labeled, batch_size, seed
         self._pool, self._board, self._steps = pool, board, steps
-        self._labeled_fraction, self._augment = labeled_fraction, _keyed(augment)
-        self._augment_pseudo = self._augment if augment_pseudo is augment else _keyed(augment_pseudo)
+        self._labeled_fraction, self._augment = labeled_fraction, augment
+        self._augment_pseudo = augment_pseudo
         self._epoch, self._inside = 0, False
         self._orders: dict[tuple[int, ...], np.ndarray] = {}
 
@@ -190,11 +190,8 @@ class TrainingSet(keras.utils.PyDataset):
         )
         return keras.tree.map_structure(lambda a, b: np.concatenate([a, b]), *parts)
 
-    def _augmented(self, call: Callable[[Any, np.ndarray], Any] | None, x: Any, stream: tuple[int, ...]) -> Any:
-        if call is None:
-            return x
-        seed = self._generator(*stream).integers(0, 2**31 - 1, 2)
-        return keras.tree.map_structure(np.asarray, call(x, seed))
+    def _augmented(self, augment: Augmentation | None, x: Any, stream: tuple[int, ...]) -> Any:
+        return x if augment is None else augment(x, key_of(self.seed, *stream))
 
     def _batch(self, x: Any, y: np.ndarray, weight: np.ndarray | None) -> tuple[Any, ...]:
         if weight is None:
@@ -202,15 +199,3 @@ class TrainingSet(keras.utils.PyDataset):
         if self.labeled.class_weight is not None:
             weight = weight * self.labeled.class_weight[class_numbers(y)]
         return x, y, weight
-
-
-def _keyed(call: Callable[..., Any] | None) -> Callable[[Any, np.ndarray], Any] | None:
-    """`call` as a function of inputs and a (2,) key; what takes no key is called without."""
-    if call is None:
-        return None
-    names = inspect.signature(call.call if isinstance(call, keras.layers.Layer) else call).parameters
-    everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
-    fixed = {"training": True} if "training" in names or everything and "seed" not in names else {}
-    if "seed" in names:
-        return lambda x, seed: call(x, **fixed, seed=seed)
-    return lambda x, seed: call(x, **fixed)

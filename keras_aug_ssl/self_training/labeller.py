@@ -2,156 +2,176 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.self_training import calibration, guards
+from keras_aug_ssl.self_training.books import Books
+from keras_aug_ssl.self_training.choice import CALIBRATED, Choice
 from keras_aug_ssl.self_training.feeder import Selected
-from keras_aug_ssl.self_training.ledger import Change, Ledger
-from keras_aug_ssl.self_training.outputs import BINARY, CLASSES, LABELS, Outputs, class_numbers, class_prior
+from keras_aug_ssl.self_training.labeled import Labeled
+from keras_aug_ssl.self_training.outputs import (
+    BINARY,
+    CLASSES,
+    LABELS,
+    class_numbers,
+    class_prior,
+    read_outputs,
+)
 from keras_aug_ssl.self_training.pool import UnlabeledPool
-from keras_aug_ssl.self_training.rules import Context, Rule
-from keras_aug_ssl.self_training.rules.base import Custom
-from keras_aug_ssl.self_training.scoring import BLOCK, Scorer
+from keras_aug_ssl.self_training.rules import Context
+from keras_aug_ssl.self_training.scoring import BLOCK, Scorer, Scores, blocks_of
+from keras_aug_ssl.self_training.teachers import averaged_weights, unchanged
 
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """How rows are chosen and labelled; the part of the options that the callback and `SelfTrainer` share.
-
-    Attributes:
-        select: the rule for coming in.
-        stay: the rule for staying; None when rows stay for good.
-        soft: targets are the probabilities rather than the class.
-        weight: multiplies the rule's weights; a number, or a function of the round.
-        temperature: divides the logits before rule and soft labels.
-    """
-
-    select: Rule
-    stay: Rule | None
-    soft: bool
-    weight: float | Callable[[int], float]
-    temperature: float
-
-
-def as_choice(owner: str, select: Any, labels: str, relabel: Any, weight: Any, temperature: float | None) -> Choice:
-    """Checks what a user passed."""
-    if not isinstance(select, Rule):
-        if not callable(select):
-            checks.fail(
-                owner, "select", "a rule or a function of probabilities", select, "For example rules.Threshold(0.95).",
-                error=TypeError,
-            )  # fmt: skip
-        select = Custom(select)
-    if not isinstance(relabel, (bool, Rule)):
-        expected = "True, False, or the rule by which rows stay"
-        checks.fail(owner, "relabel", expected, relabel, error=TypeError)
-    stay = (select if relabel else None) if isinstance(relabel, bool) else relabel
-    soft = checks.one_of(owner, "labels", labels, ("hard", "soft")) == "soft"
-    if not callable(weight):
-        weight = checks.number(owner, "weight", weight, 0.0, low_open=True)
-    if temperature is not None:
-        checks.number(owner, "temperature", temperature, 0.0, low_open=True)
-    return Choice(select, stay, soft, weight, temperature or 1.0)
+MOST_LABELED_CHECKED = 512
 
 
 class Labeller:
     """Labels a pool with a model and keeps the books.
 
-    Attributes:
-        ledger: what is known of every row.
-        selected: the rows in use, with their targets.
-        round: rounds so far.
-        change: what the last round did.
+    Args:
+        owner: the class a user called, for errors.
+        pool: what is labelled.
+        choice: how.
+        oracle: the pool's true labels, for the logs only; or None.
+        holdout: held-out rows `(x, y)`; or None.
     """
 
-    def __init__(self, owner: str, pool: Any, choice: Choice, oracle: Any = None) -> None:
-        if not isinstance(pool, UnlabeledPool):
-            pool = UnlabeledPool(pool)
-        self.owner, self.pool, self.choice = owner, pool, choice
-        self._oracle = _oracle(owner, oracle, len(pool))
-        self.reset()
+    def __init__(self, owner: str, pool: Any, choice: Choice, oracle: Any = None, holdout: Any = None) -> None:
+        self.owner, self.choice = owner, choice
+        self.pool = pool if isinstance(pool, UnlabeledPool) else UnlabeledPool(pool)
+        self.books = Books.empty(len(self.pool))
+        self._oracle = _oracle(owner, oracle, len(self.pool))
+        self._holdout = holdout
+        if choice.needs_holdout and holdout is None:
+            checks.fail(
+                owner, "holdout", "given, since the level depends on held-out labels", None,
+                "Pass holdout=(x, y): rows that are not trained on.",
+            )  # fmt: skip
 
-    def reset(self) -> None:
-        """Forgets all rounds."""
-        self.ledger = Ledger(len(self.pool))
-        self.round, self.change = 0, Change()
-        self.selected = Selected(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-
-    def use(self, model: keras.Model, outputs: Outputs, y: np.ndarray) -> None:
-        """Takes the model that labels from now on, and the labels of the labelled rows, for their class mix."""
-        self.outputs, self.prior = outputs, class_prior(outputs, y, self.owner)
-        if self.choice.soft and outputs.sparse:
+    def use(self, model: keras.Model, labeled: Labeled) -> None:
+        """Takes the model that labels from now on and the labelled rows: for their class mix and to check the model."""
+        self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y)
+        self.prior = class_prior(self.outputs, labeled.y, self.owner)
+        if self.choice.soft and self.outputs.sparse:
             checks.fail(
                 self.owner, "labels", "'hard' with a sparse loss", "soft",
                 "Soft labels need a loss that takes probabilities, such as CategoricalCrossentropy.",
             )  # fmt: skip
-        rules = [self.choice.select]
-        if self.choice.stay not in (None, self.choice.select):
-            rules.append(self.choice.stay)
-        self.scorer = Scorer(self.owner, model, outputs, rules)
+        self._model = model
+        self._checked = _sample(labeled)
+        self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules)
 
     @property
     def finished(self) -> bool:
         """Whether no further round can change anything: all rows are labelled for good."""
-        return self.choice.stay is None and bool(self.ledger.selected.all())
+        return self.choice.stay is None and bool(self.books.ledger.selected.all())
 
-    def run_round(self, verbose: bool = False) -> Change:
-        """Scores the pool, selects, and enters the result into the books."""
-        choice, context = self.choice, Context(self.prior, self.round + 1)
-        scores = self.scorer.scan(self.pool, context, temperature=choice.temperature, verbose=verbose)
-        self.round += 1
-        factor = choice.weight(self.round) if callable(choice.weight) else choice.weight
-        stay = None if choice.stay is None else scores.weights[-1] > 0
-        self.change = self.ledger.update(self.round, scores.label, scores.weights[0] * np.float32(factor), stay)
-        self.ledger.confidence, self.ledger.uncertainty = scores.confidence, scores.uncertainty
-        rows = np.flatnonzero(self.ledger.selected)
-        self.selected = Selected(rows, self._targets(rows), self.ledger.weight[rows])
-        return self.change
+    def run_round(self, verbose: bool = False) -> list[guards.Alarm]:
+        """Scores the pool, selects, enters the result into the books, and returns what is suspicious about it."""
+        books, choice = self.books, self.choice
+        teacher = averaged_weights(self.owner, self._model) if choice.average else contextlib.nullcontext()
+        with teacher:
+            temperature, holdout = self._calibration()
+            context = Context(self.prior, books.round + 1, holdout)
+            scores = self._scorer.scan(self.pool, context, temperature=temperature, verbose=verbose)
+            books.round += 1
+            factor = choice.weight(books.round) if callable(choice.weight) else choice.weight
+            stay = None if choice.stay is None else scores.weights[-1] > 0
+            weight = scores.weights[0] * np.float32(factor)
+            books.change = books.ledger.update(books.round, scores.label, weight, stay)
+            books.ledger.confidence, books.ledger.uncertainty = scores.confidence, scores.uncertainty
+            rows = np.flatnonzero(books.ledger.selected)
+            books.selected = Selected(rows, self._targets(rows, temperature), books.ledger.weight[rows])
+            before, books.facts = books.facts, self._facts(scores)
+        return guards.alarms(books.round, books.facts, before)
 
-    def _targets(self, rows: np.ndarray) -> np.ndarray:
+    def _calibration(self) -> tuple[float, Any]:
+        """The temperature of this round, and held-out predictions made with it and their labels."""
+        temperature = self.choice.temperature
+        if not self.choice.needs_holdout:
+            return float(temperature), None
+        x, y = self._holdout
+        labels = class_numbers(np.asarray(y))
+        if temperature == CALIBRATED:
+            temperature = calibration.temperature(self._scorer.predict(blocks_of(x)), labels)
+        return float(temperature), (self._scorer.predict(blocks_of(x), float(temperature)), labels)
+
+    def _targets(self, rows: np.ndarray, temperature: float) -> np.ndarray:
         if not self.choice.soft and self.outputs.kind in (CLASSES, BINARY):
-            return self.ledger.label[rows]
+            return self.books.ledger.label[rows]
         targets = np.empty((len(rows), 2 if self.outputs.kind == BINARY else self.outputs.units), np.float32)
         known = np.zeros(len(rows), bool)
         if self.choice.stay is None:  # rows that came in earlier keep the target they came with
-            known = np.isin(rows, self.selected.rows)
-            targets[known] = self.selected.targets
+            known = np.isin(rows, self.books.selected.rows)
+            targets[known] = self.books.selected.targets
         fresh = rows[~known]
         if len(fresh):
             blocks = (self.pool.take(fresh[start : start + BLOCK]) for start in range(0, len(fresh), BLOCK))
-            predicted = self.scorer.predict(blocks, self.choice.temperature)
+            predicted = self._scorer.predict(blocks, temperature)
             hard = self.outputs.kind == LABELS and not self.choice.soft
             targets[~known] = self.choice.select.harden(predicted) if hard else predicted
         return targets
 
+    def _facts(self, scores: Scores) -> guards.Facts:
+        books = self.books
+        facts = guards.Facts(
+            rows=len(self.pool),
+            accepted=len(books.selected),
+            kept=books.change.kept,
+            relabelled=books.change.relabelled,
+            confidence=float(np.mean(scores.confidence)),
+        )
+        if self.prior is None:
+            return facts
+        mix = np.bincount(scores.label, minlength=self.outputs.num_classes) / len(self.pool)
+        facts = dataclasses.replace(facts, mix=mix, prior=self.prior)
+        if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers()):
+            return facts
+        x, classes = self._checked
+        inference = np.mean(self._scorer.predict(blocks_of(x)).argmax(axis=1) == classes)
+        with unchanged(self._model.non_trainable_variables):
+            raw = self._model(keras.tree.map_structure(tf.convert_to_tensor, x), training=True)
+        training = np.mean(self.outputs.probabilities(raw).numpy().argmax(axis=1) == classes)
+        return dataclasses.replace(facts, inference=float(inference), training=float(training), labeled=len(classes))
+
     def logs(self) -> dict[str, float]:
-        """Returns what `History` keeps of a round."""
-        rows, ledger = self.selected.rows, self.ledger
+        """Returns what `History` keeps of an epoch."""
+        books, ledger = self.books, self.books.ledger
+        rows = books.selected.rows
         found = {
             "n_pseudo": float(len(rows)),
-            "n_pseudo_added": float(self.change.added),
+            "n_pseudo_added": float(books.change.added),
             "pseudo_confidence": _mean(ledger.confidence[rows]),
-            "pseudo_flip_rate": self.change.flip_rate,
+            "pseudo_flip_rate": books.change.flip_rate,
         }
         if self.outputs.kind in (CLASSES, BINARY):
             counts = np.bincount(ledger.label[rows], minlength=self.outputs.num_classes)
             found |= {f"n_pseudo_class_{label}": float(count) for label, count in enumerate(counts)}
         if self._oracle is not None:
-            found |= self._compared(self._oracle[self.selected.rows])
+            found |= self._compared(self._oracle[rows])
         return found
 
     def _compared(self, truth: np.ndarray) -> dict[str, float]:
+        books = self.books
         if self.outputs.kind in (CLASSES, BINARY):
-            return {"pseudo_accuracy": _mean(self.ledger.label[self.selected.rows] == class_numbers(truth))}
-        truth = truth.reshape(self.selected.targets.shape)
+            return {"pseudo_accuracy": _mean(books.ledger.label[books.selected.rows] == class_numbers(truth))}
+        truth = truth.reshape(books.selected.targets.shape)
         if self.outputs.kind == LABELS:
-            return {"pseudo_accuracy": _mean((self.selected.targets >= 0.5) == (truth >= 0.5))}
-        return {"pseudo_mean_absolute_error": _mean(np.abs(self.selected.targets - truth))}
+            return {"pseudo_accuracy": _mean((books.selected.targets >= 0.5) == (truth >= 0.5))}
+        return {"pseudo_mean_absolute_error": _mean(np.abs(books.selected.targets - truth))}
+
+
+def _sample(labeled: Labeled) -> tuple[Any, np.ndarray]:
+    """Some labelled rows, evenly from all, to check a model on."""
+    rows = np.unique(np.linspace(0, len(labeled) - 1, MOST_LABELED_CHECKED).astype(np.int64))
+    return keras.tree.map_structure(lambda part: part[rows], labeled.x), class_numbers(labeled.y[rows])
 
 
 def _mean(values: np.ndarray) -> float:

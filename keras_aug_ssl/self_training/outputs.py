@@ -56,6 +56,21 @@ class Outputs:
         yes = tf.math.sigmoid(logits / temperature)
         return tf.concat([1.0 - yes, yes], axis=1) if self.kind == BINARY else yes
 
+    def spread(self, passes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean (N, K) and (N,) spread of (T, N, K) passes.
+
+        The spread is the standard deviation of the predicted class's probability; for several labels the largest of
+        their standard deviations; for numbers the root of their mean variance.
+        """
+        mean = tf.reduce_mean(passes, axis=0)
+        deviation = tf.math.reduce_std(passes, axis=0)
+        if self.kind == LABELS:
+            return mean, tf.reduce_max(deviation, axis=-1)
+        if self.kind == NUMBERS:
+            return mean, tf.sqrt(tf.reduce_mean(deviation**2, axis=-1))
+        top = tf.argmax(mean, axis=-1, output_type=tf.int32)
+        return mean, tf.gather(deviation, top, axis=1, batch_dims=1)
+
     def violation(self, raw: tf.Tensor) -> tf.Tensor:
         """How far outputs that should be probabilities are from it: outside [0, 1] or, for classes, off a sum of 1."""
         raw = tf.cast(raw, tf.float32)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,10 +12,11 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.self_training.outputs import Outputs
-from keras_aug_ssl.self_training.pool import UnlabeledPool
+from keras_aug_ssl.self_training.passes import Passes
 from keras_aug_ssl.self_training.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.self_training.rules.base import label_of
 from keras_aug_ssl.self_training.rules.fixed import entropy_share
+from keras_aug_ssl.self_training.sources import Blocks
 
 BLOCK = 256
 """Rows scored at once: enough to keep two cores busy, few enough that a CNN's activations stay small."""
@@ -46,13 +48,16 @@ class Scorer:
         owner: the class a user called, for errors.
         model: any Keras model with one output.
         outputs: how to read it.
-        rules: each judges every row by itself.
+        rules: each judges every row by itself. The passes that one of them asks for serve all.
     """
 
     def __init__(self, owner: str, model: keras.Model, outputs: Outputs, rules: Sequence[Rule] = ()) -> None:
         self._owner, self._model, self._outputs, self._rules = owner, model, outputs, tuple(rules)
+        spread = next((rule for rule in self._rules if rule.passes is not None), None)
+        self._passes = None if spread is None else Passes(owner, model, spread)
         self._forward = tf.function(self._probabilities, autograph=False)
         self._score = tf.function(self._score_block, autograph=False)
+        self._judge = tf.function(self._judge_block, autograph=False)
         self._merge = tf.function(self._merge_statistics, autograph=False)
 
     def predict(self, blocks: Iterable[Any], temperature: float = 1.0) -> np.ndarray:
@@ -66,7 +71,7 @@ class Scorer:
 
     def scan(
         self,
-        pool: UnlabeledPool,
+        pool: Blocks,
         context: Context,
         *,
         temperature: float = 1.0,
@@ -84,10 +89,7 @@ class Scorer:
         columns = _Columns(total)
         progress = keras.utils.Progbar(total, unit_name="row") if verbose else None
         statistics = None
-        for x in pool.blocks(BLOCK):
-            first = tf.constant(columns.filled, tf.int64)
-            block, found, violation = self._score(*_padded(x, BLOCK), tf.constant(temperature), first)
-            self._check(violation)
+        for block, found in self._judged(pool, temperature):
             columns.append([part.numpy() for part in block])
             statistics = found if statistics is None else self._merge(statistics, found)
             if progress is not None:
@@ -100,27 +102,54 @@ class Scorer:
         ]
         return Scores(label, confidence, uncertainty, weights)
 
+    def _judged(self, pool: Blocks, temperature: float) -> Iterator[tuple[Any, Any]]:
+        """What is kept of each block's rows, and the rules' statistics of it."""
+        first, divisor = 0, tf.constant(temperature)
+        with contextlib.nullcontext() if self._passes is None else self._passes:
+            for x in pool.blocks(BLOCK):
+                start = tf.constant(first, tf.int64)
+                if self._passes is None:
+                    block, found, violation = self._score(*_padded(x, BLOCK), divisor, start)
+                    self._check(violation)
+                else:
+                    passes = [self._read(call, view, divisor) for call, view in self._passes.of(x, first)]
+                    block, found = self._judge(*self._outputs.spread(tf.stack(passes)), start)
+                first += _length(x)
+                yield block, found
+
+    def _read(self, forward: Any, x: Any, temperature: tf.Tensor) -> tf.Tensor:
+        """Probabilities of a block, checked."""
+        x, count = _padded(x, BLOCK)
+        raw = forward(x)[:count]
+        self._check(self._violation(raw))
+        return self._outputs.probabilities(raw, temperature)
+
     def _score_block(self, x: Any, count: tf.Tensor, temperature: tf.Tensor, first: tf.Tensor) -> Any:
         """From a block of features to what is kept of its rows, the rules' statistics, and how wrong outputs are."""
         probabilities, violation = self._probabilities(x, count, temperature)
-        row = first + tf.range(tf.cast(count, tf.int64))
-        prediction = Prediction(probabilities, row)
+        return *self._judge_block(probabilities, None, first), violation
+
+    def _judge_block(self, probabilities: tf.Tensor, uncertainty: tf.Tensor | None, first: tf.Tensor) -> Any:
+        row = first + tf.range(tf.shape(probabilities, tf.int64)[0])
+        prediction = Prediction(probabilities, row, uncertainty)
         label, confidence = label_of(probabilities), tf.reduce_max(probabilities, axis=-1)
         scores = [rule.score(prediction) for rule in self._rules]
         found = [
             rule.statistics(Rows(row, label, score), probabilities)
             for rule, score in zip(self._rules, scores, strict=True)
         ]
-        return (label, confidence, entropy_share(probabilities), *scores), found, violation
+        doubt = entropy_share(probabilities) if uncertainty is None else uncertainty
+        return (label, confidence, doubt, *scores), found
 
     def _merge_statistics(self, first: Any, second: Any) -> Any:
         return [rule.merge(a, b) for rule, a, b in zip(self._rules, first, second, strict=True)]
 
     def _probabilities(self, x: Any, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         raw = self._model(x, training=False)[:count]
-        finite = tf.reduce_all(tf.math.is_finite(raw))
-        violation = tf.where(finite, self._outputs.violation(raw), np.nan)
-        return self._outputs.probabilities(raw, temperature), violation
+        return self._outputs.probabilities(raw, temperature), self._violation(raw)
+
+    def _violation(self, raw: tf.Tensor) -> tf.Tensor:
+        return tf.where(tf.reduce_all(tf.math.is_finite(raw)), self._outputs.violation(raw), np.nan)
 
     def _check(self, violation: tf.Tensor) -> None:
         amount = float(violation)
@@ -155,18 +184,22 @@ class _Columns:
 
 def blocks_of(x: Any) -> Iterable[Any]:
     """Cuts arrays in memory into blocks."""
-    total = len(keras.tree.flatten(x)[0])
+    total = _length(x)
     for start in range(0, total, BLOCK):
         yield keras.tree.map_structure(lambda part: part[start : start + BLOCK], x)  # noqa: B023
 
 
 def _padded(x: Any, size: int) -> tuple[Any, tf.Tensor]:
     """A block filled up to `size` rows by repeating its last, so that one trace serves all; and how many are real."""
-    count = len(keras.tree.flatten(x)[0])
+    count = _length(x)
     if count < size:
         index = np.minimum(np.arange(size), count - 1)
         x = keras.tree.map_structure(lambda part: part[index], x)
     return keras.tree.map_structure(tf.convert_to_tensor, x), tf.constant(count)
+
+
+def _length(x: Any) -> int:
+    return len(keras.tree.flatten(x)[0])
 
 
 def _weights(owner: str, rule: Rule, rows: Rows, statistics: Any, context: Context) -> np.ndarray:

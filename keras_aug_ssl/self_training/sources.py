@@ -12,17 +12,21 @@ import numpy as np
 from keras_aug_ssl import checks
 
 
-class Source(Protocol):
-    """What a pool reads from. Rows are structures of arrays: one array, or a dict or tuple of arrays."""
+class Blocks(Protocol):
+    """Rows that can be read in order. They are structures of arrays: one array, or a dict or tuple of arrays."""
 
     def __len__(self) -> int:
         """Number of rows."""
 
+    def blocks(self, size: int) -> Iterator[Any]:
+        """Yields all rows in order, at most `size` at a time."""
+
+
+class Source(Blocks, Protocol):
+    """What a pool reads from."""
+
     def take(self, rows: np.ndarray) -> Any:
         """Returns the given rows, in that order."""
-
-    def blocks(self, size: int) -> Iterator[Any]:
-        """Yields all rows in order, `size` at a time; the last block may be shorter."""
 
     def name(self, row: int) -> Any:
         """Returns what a person knows the row by."""
@@ -88,3 +92,18 @@ def describe(x: Any) -> Any:
     if isinstance(x, (tuple, list)):
         return tuple(describe(part) for part in x)
     return tuple(x.shape[1:]), str(x.dtype)
+
+
+class Joined:
+    """The rows of one source after those of another."""
+
+    def __init__(self, first: Blocks, second: Blocks) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def blocks(self, size: int) -> Iterator[Any]:
+        """Yields the blocks of the first, then those of the second."""
+        yield from self._first.blocks(size)
+        yield from self._second.blocks(size)

@@ -12,13 +12,20 @@ Example:
     TopK(k=100, per_class=True) & Threshold(confidence=0.8)
 """
 
+from keras_aug_ssl.self_training.rules.adaptive import FlexThreshold as FlexThreshold
+from keras_aug_ssl.self_training.rules.adaptive import FreeThreshold as FreeThreshold
+from keras_aug_ssl.self_training.rules.adaptive import SoftWeight as SoftWeight
 from keras_aug_ssl.self_training.rules.base import Both as Both
 from keras_aug_ssl.self_training.rules.base import Context as Context
 from keras_aug_ssl.self_training.rules.base import Prediction as Prediction
 from keras_aug_ssl.self_training.rules.base import Rows as Rows
 from keras_aug_ssl.self_training.rules.base import Rule as Rule
+from keras_aug_ssl.self_training.rules.decided import Decided as Decided
 from keras_aug_ssl.self_training.rules.fixed import Entropy as Entropy
 from keras_aug_ssl.self_training.rules.fixed import Margin as Margin
 from keras_aug_ssl.self_training.rules.fixed import Threshold as Threshold
+from keras_aug_ssl.self_training.rules.heldout import TargetPrecision as TargetPrecision
+from keras_aug_ssl.self_training.rules.passes import LowVariance as LowVariance
+from keras_aug_ssl.self_training.rules.passes import Uncertainty as Uncertainty
 from keras_aug_ssl.self_training.rules.ranked import TopFraction as TopFraction
 from keras_aug_ssl.self_training.rules.ranked import TopK as TopK

@@ -1,0 +1,90 @@
+"""How rows are chosen and labelled: the options that the callback and the trainer share, checked in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.rules import Rule
+from keras_aug_ssl.self_training.rules.base import Custom
+
+CALIBRATED = "calibrated"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Checked options.
+
+    Attributes:
+        select: the rule for coming in.
+        stay: the rule for staying; None when rows stay for good.
+        soft: targets are the probabilities rather than the class.
+        weight: multiplies the rule's weights; a number, or a function of the round.
+        temperature: divides the logits before rule and soft labels; `"calibrated"` finds it on held-out rows.
+        average: the optimizer's averaged weights label, not the current ones.
+    """
+
+    select: Rule
+    stay: Rule | None
+    soft: bool = False
+    weight: float | Callable[[int], float] = 1.0
+    temperature: float | str = 1.0
+    average: bool = False
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules to judge by: for coming in and, where it is another, for staying."""
+        return [self.select] if self.stay in (None, self.select) else [self.select, self.stay]
+
+    @property
+    def needs_holdout(self) -> bool:
+        """Whether held-out labels are required."""
+        return self.temperature == CALIBRATED or any(rule.needs_holdout for rule in self.rules)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether a selected row can have another weight than 1."""
+        return self.select.graded or self.weight != 1.0
+
+
+def as_choice(
+    owner: str,
+    select: Any,
+    *,
+    labels: str = "hard",
+    relabel: Any = True,
+    weight: Any = 1.0,
+    temperature: Any = None,
+    teacher: str = "current",
+) -> Choice:
+    """Checks what a user passed; the arguments are `SelfTraining`'s."""
+    if not isinstance(relabel, (bool, Rule)):
+        checks.fail(owner, "relabel", "True, False, or the rule by which rows stay", relabel, error=TypeError)
+    rule = as_rule(owner, select)
+    stay = (rule if relabel else None) if isinstance(relabel, bool) else relabel
+    if not callable(weight):
+        weight = checks.number(owner, "weight", weight, 0.0, low_open=True)
+    if temperature != CALIBRATED:
+        temperature = (
+            1.0 if temperature is None else checks.number(owner, "temperature", temperature, 0.0, low_open=True)
+        )
+    return Choice(
+        rule,
+        stay,
+        checks.one_of(owner, "labels", labels, ("hard", "soft")) == "soft",
+        weight,
+        temperature,
+        checks.one_of(owner, "teacher", teacher, ("current", "average")) == "average",
+    )
+
+
+def as_rule(owner: str, select: Any) -> Rule:
+    """Returns a rule as it is, and a function of probabilities as a rule."""
+    if isinstance(select, Rule):
+        return select
+    if isinstance(select, type) or not callable(select):
+        advice = "For example rules.Threshold(0.95)."
+        checks.fail(owner, "select", "a rule or a function of probabilities", select, advice, error=TypeError)
+    return Custom(select)

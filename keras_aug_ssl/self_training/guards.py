@@ -1,0 +1,135 @@
+"""Alarms: signs that a model teaches itself mistakes, each with what it means and what to do.
+
+The limits are wide on purpose. A healthy run passes them silently; what they catch is a run that has gone wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+FEWEST_ROWS = 100
+"""Below this many rows a share says too little for an alarm."""
+
+FEWEST_LABELED = 20
+LARGEST_FLIP_RATE = 0.3
+LARGEST_DROP, LARGEST_RISE = 0.3, 0.5
+LARGEST_FALL_OF_CONFIDENCE = 0.2
+LEAST_DIVERSITY = 0.5
+LARGEST_NORMALIZATION_GAP = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a pool after a round.
+
+    Attributes:
+        rows: size of the pool.
+        accepted: rows in use.
+        kept: rows in use before and after.
+        relabelled: of those, rows whose label changed.
+        confidence: mean over the pool.
+        mix: (K,) share of each predicted class over the pool; None where rows have no single class.
+        prior: (K,) share of each class among the labelled rows; None likewise.
+        inference: accuracy on labelled rows, predicted as the pool is; None where it isn't measured.
+        training: the same in training mode, where BatchNormalization uses the batch's own statistics.
+        labeled: rows these two are measured on.
+    """
+
+    rows: int
+    accepted: int
+    kept: int
+    relabelled: int
+    confidence: float
+    mix: np.ndarray | None = None
+    prior: np.ndarray | None = None
+    inference: float | None = None
+    training: float | None = None
+    labeled: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Alarm:
+    """A sign that something is wrong.
+
+    Attributes:
+        kind: `"normalization"`, `"collapse"`, `"flips"`, `"acceptance"` or `"confidence"`.
+        round: the selection it was seen in.
+        message: what was seen, what it means, what to do.
+    """
+
+    kind: str
+    round: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"SelfTraining, selection {self.round}: {self.message}"
+
+
+def alarms(round: int, now: Facts, before: Facts | None) -> list[Alarm]:
+    """Returns the alarms of a round, given the facts of the one before."""
+    found = {"normalization": _normalization(now), "collapse": _collapse(now), "flips": _flips(now)}
+    if before is not None and now.rows >= FEWEST_ROWS:
+        found |= {"acceptance": _acceptance(now, before), "confidence": _confidence(now, before)}
+    return [Alarm(kind, round, message) for kind, message in found.items() if message]
+
+
+def _normalization(now: Facts) -> str | None:
+    if now.training is None or now.inference is None or now.labeled < FEWEST_LABELED:
+        return None
+    if now.training - now.inference < LARGEST_NORMALIZATION_GAP:
+        return None
+    return (
+        f"on labelled rows the model is right {now.training:.0%} of the time in training mode and {now.inference:.0%} "
+        "in inference mode, in which it labels the pool. BatchNormalization's running averages have not caught up: use "
+        "BatchNormalization(momentum=0.9), GroupNormalization, or a later start_epoch."
+    )
+
+
+def _collapse(now: Facts) -> str | None:
+    if now.mix is None or now.prior is None or now.rows < FEWEST_ROWS or not now.accepted:
+        return None
+    found, expected = _effective_number(now.mix), _effective_number(now.prior)
+    if found >= LEAST_DIVERSITY * expected:
+        return None
+    return (
+        f"the model predicts as few classes as {found:.1f} equally frequent ones, the labelled rows have {expected:.1f}; "
+        "it is collapsing onto few. Select per class (TopK, TopFraction), start later, or check that the pool has all "
+        "classes."
+    )
+
+
+def _flips(now: Facts) -> str | None:
+    rate = now.relabelled / max(1, now.kept)
+    if now.kept < FEWEST_ROWS or rate <= LARGEST_FLIP_RATE:
+        return None
+    return (
+        f"{rate:.0%} of the rows in use changed their label. The labels are noise to a good part: start later, raise "
+        "the level, select less often (every), or lower the learning rate."
+    )
+
+
+def _acceptance(now: Facts, before: Facts) -> str | None:
+    was, is_now = before.accepted / before.rows, now.accepted / now.rows
+    if before.accepted < FEWEST_ROWS or LARGEST_DROP * was <= is_now <= was + LARGEST_RISE:
+        return None
+    return (
+        f"the share of the pool in use went from {was:.0%} to {is_now:.0%} in one selection. A sudden change of "
+        "confidence rarely comes with as much knowledge: lower the learning rate, or use TopFraction with a small step."
+    )
+
+
+def _confidence(now: Facts, before: Facts) -> str | None:
+    if before.confidence - now.confidence <= LARGEST_FALL_OF_CONFIDENCE:
+        return None
+    return (
+        f"mean confidence on the pool fell from {before.confidence:.2f} to {now.confidence:.2f}. The last labels "
+        "contradict what the model knew: select fewer rows, or weigh them less."
+    )
+
+
+def _effective_number(shares: np.ndarray) -> float:
+    """Exponential of the entropy: K for K equal shares, 1 for a single class."""
+    positive = shares[shares > 0]
+    return float(np.exp(-np.sum(positive * np.log(positive))))

@@ -1,0 +1,49 @@
+"""Several predictions of the same rows: by dropout, by views of the inputs, or by the models of an ensemble."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_aug_ssl.self_training.augmenting import key_of, keyed
+from keras_aug_ssl.self_training.rules import Rule
+from keras_aug_ssl.self_training.teachers import dropout_only
+
+
+class Passes(contextlib.AbstractContextManager["Passes"]):
+    """How a rule wants rows to be predicted. Entered while it is used, it leaves the model's state as it was.
+
+    Args:
+        owner: the class a user called, for errors.
+        model: what is trained.
+        rule: says how many passes, by which models, and of which views.
+    """
+
+    def __init__(self, owner: str, model: keras.Model, rule: Rule) -> None:
+        self._model, self._view = model, keyed(owner, "view", rule.view)
+        self._dropout = isinstance(rule.passes, int) and self._view is None
+        models = [model] * rule.passes if isinstance(rule.passes, int) else list(rule.passes)
+        traced = {id(each): _forward(each, self._dropout) for each in models}
+        self._calls = [traced[id(each)] for each in models]
+
+    def of(self, x: Any, first: int) -> Iterator[tuple[Any, Any]]:
+        """Yields, for each pass over a block that begins at row `first`, a function and what to call it on."""
+        for number, call in enumerate(self._calls):
+            yield call, x if self._view is None else self._view(x, key_of(first, number))
+
+    def __enter__(self) -> Passes:
+        self._state = contextlib.ExitStack()
+        if self._dropout:
+            self._state.enter_context(dropout_only(self._model))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._state.close()
+
+
+def _forward(model: keras.Model, training: bool) -> Any:
+    return tf.function(lambda x: model(x, training=training), autograph=False)

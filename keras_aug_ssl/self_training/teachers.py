@@ -1,0 +1,63 @@
+"""Ways to predict with a model other than as it is, and to leave it as it was: averaged weights, noisy passes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+
+from keras_aug_ssl import checks
+
+
+@contextlib.contextmanager
+def unchanged(variables: Iterable[Any]) -> Iterator[None]:
+    """Puts variables back afterwards, bit for bit."""
+    kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
+
+
+@contextlib.contextmanager
+def averaged_weights(owner: str, model: keras.Model) -> Iterator[None]:
+    """Puts the optimizer's moving averages in place of the weights for a while.
+
+    Raises:
+        ValueError: when the optimizer keeps no averages.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed precision wraps it
+    averages = getattr(optimizer, "_model_variables_moving_average", None)
+    if not averages:
+        checks.fail(
+            owner, "model", "compiled with an optimizer that keeps averages", type(optimizer).__name__,
+            "For teacher='average' use, for example, keras.optimizers.Adam(use_ema=True, ema_momentum=0.99).",
+        )  # fmt: skip
+    with unchanged(optimizer._trainable_variables):
+        for variable, average in zip(optimizer._trainable_variables, averages, strict=True):
+            variable.assign(average)
+        yield
+
+
+@contextlib.contextmanager
+def dropout_only(model: keras.Model) -> Iterator[None]:
+    """Lets a model be called with `training=True` for its dropout: BatchNormalization stays in inference mode.
+
+    All state that isn't trained, such as the random state of dropout, is put back afterwards.
+    """
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+    with unchanged(model.non_trainable_variables):
+        try:
+            for layer in norms:
+                layer.trainable = False  # a frozen one normalizes by its running averages
+            yield
+        finally:
+            for layer in norms:
+                layer.trainable = True
