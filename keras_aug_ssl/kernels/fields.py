@@ -29,8 +29,7 @@ def elastic(
 
 
 def thin_plate(displacements: tf.Tensor, points_per_side: int, size: Size) -> tf.Tensor:
-    """Thin-plate spline through a regular grid of control points (Bookstein 1989), with U(r) = r^2 log r plus an affine
-    part.
+    """Thin-plate spline through a regular grid of control points (Bookstein 1989): U(r) = r^2 log r, and an affine part.
 
     Args:
         displacements: (B, n * n, 2) of (dx, dy) pixels at the control points, row by row; the outer ones lie on the

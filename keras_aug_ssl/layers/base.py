@@ -1,5 +1,4 @@
-"""The layer every augmentation is: it draws parameters, and what is drawn is executed elsewhere, once for a run of
-layers.
+"""The layer every augmentation is: it draws parameters; what is drawn is executed once for a whole run of layers.
 
 A subclass says what to draw (`draw`), what leaves an image alone (`keep`), and belongs to a family (`GeometricLayer`,
 `ColourLayer`, ...) whose `run` executes a whole run of neighbours of that family in one go.

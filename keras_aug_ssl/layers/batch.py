@@ -42,8 +42,7 @@ class Spec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Boxes:
-    """`corners` (B, N, 4) as (left, top, right, bottom) edges in pixels; `labels` (B, N) or None; `other` keys as they
-    came."""
+    """`corners` (B, N, 4): (left, top, right, bottom) edges in pixels; `labels` (B, N) or None; `other` as it came."""
 
     corners: tf.Tensor
     labels: tf.Tensor | None

@@ -1,5 +1,4 @@
-"""Several layers as one: planned once, drawn together, executed in as few passes over the pixels as their order
-allows."""
+"""Several layers as one: planned once, drawn together, executed in as few passes as their order allows."""
 
 from __future__ import annotations
 

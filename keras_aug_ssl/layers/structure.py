@@ -1,5 +1,4 @@
-"""What reaches a layer, in one shape: `unpack` takes any input a user may hand in, `pack` gives the same structure
-back.
+"""From any input a user may hand in to a `Batch`, and back to the same structure.
 
 Inside, a batch is always batched and channels last; boxes are corner edges in pixels; what came without a batch axis,
 channels first or in another box format returns so.
