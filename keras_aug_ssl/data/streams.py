@@ -139,14 +139,19 @@ def _batches(
 
 def _shuffled_passes(length: int, seed: tuple[int, int], epoch: EpochCounter | None) -> tf.data.Dataset:
     """Returns the positions 0 .. length - 1 in a new order for each pass, pass after pass without end."""
+    passes = endless_keys(seed, epoch).flat_map(
+        lambda key: tf.data.Dataset.from_tensor_slices(draws.permutation(key, length))
+    )
+    return passes.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))  # unknown to flat_map
+
+
+def endless_keys(seed: tuple[int, int], epoch: EpochCounter | None) -> tf.data.Dataset:
+    """Returns (2,) keys without end, a function of seed, epoch and position.
+
+    Without a counter, how often the dataset was iterated stands for the epoch.
+    """
     if epoch is None:
-        passes = tf.data.Dataset.random(seed=seed[0], rerandomize_each_iteration=True)
-    else:
-        passes = tf.data.Dataset.counter()
-
-    def order(number: tf.Tensor) -> tf.data.Dataset:
-        key = draws.as_key(seed) if epoch is None else draws.fold_in(draws.as_key(seed), epoch.epoch)
-        return tf.data.Dataset.from_tensor_slices(draws.permutation(draws.fold_in(key, number), length))
-
-    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)  # flat_map can't know
-    return passes.flat_map(order).apply(endless)
+        numbers = tf.data.Dataset.random(seed=seed[0], rerandomize_each_iteration=True)
+        return numbers.map(lambda number: draws.fold_in(draws.as_key(seed), number))
+    numbers = tf.data.Dataset.counter()
+    return numbers.map(lambda number: draws.fold_in(draws.fold_in(draws.as_key(seed), epoch.epoch), number))
