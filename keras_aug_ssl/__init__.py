@@ -19,6 +19,7 @@ from keras_aug_ssl.adversarial import RandomFGSM as RandomFGSM
 from keras_aug_ssl.adversarial import fgsm as fgsm
 from keras_aug_ssl.adversarial import input_gradient as input_gradient
 from keras_aug_ssl.layers.pipeline import Pipeline as Pipeline
+from keras_aug_ssl.self_training import SelfTrainer as SelfTrainer
 from keras_aug_ssl.self_training import SelfTraining as SelfTraining
 from keras_aug_ssl.self_training import UnlabeledPool as UnlabeledPool
 from keras_aug_ssl.self_training import calibration as calibration

@@ -4,3 +4,4 @@ from keras_aug_ssl.self_training import calibration as calibration
 from keras_aug_ssl.self_training import rules as rules
 from keras_aug_ssl.self_training.callback import SelfTraining as SelfTraining
 from keras_aug_ssl.self_training.pool import UnlabeledPool as UnlabeledPool
+from keras_aug_ssl.self_training.trainer import SelfTrainer as SelfTrainer

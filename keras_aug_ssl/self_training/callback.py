@@ -13,19 +13,19 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.augmenting import keyed
 from keras_aug_ssl.self_training.backup import Backup, State
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
 from keras_aug_ssl.self_training.guards import Alarm
-from keras_aug_ssl.self_training.labeled import Labeled, labeled_rows
+from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
 from keras_aug_ssl.self_training.outputs import encode
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rewinding import Rewinder
 from keras_aug_ssl.self_training.rules import Rule, Threshold
+from keras_aug_ssl.self_training.training_set import make_training_set
 
 OWNER = "SelfTraining"
 
@@ -159,26 +159,20 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             A `keras.utils.PyDataset` with a constant number of full batches, `(x, y)`, or `(x, y, sample_weight)` where
             any weight can differ from 1.
         """
-        choice = self._labeller.choice
-        labeled = labeled_rows(
-            OWNER, x, y, self.pool.spec,
-            soft=choice.soft, weighted=choice.weighted, sample_weight=sample_weight, class_weight=class_weight,
-        )  # fmt: skip
-        batch_size = checks.integer(OWNER, "batch_size", batch_size, 2)
-        share = checks.number(OWNER, "labeled_fraction", labeled_fraction, 0.0, 1.0, low_open=True, high_open=True)
-        first = keyed(OWNER, "augment", augment)
-        if steps is None:
-            steps = math.ceil((len(labeled) + len(self.pool)) / batch_size)
-        self._training_set = TrainingSet(
-            labeled,
-            self.pool,
+        self._training_set = make_training_set(
+            OWNER,
+            self._labeller,
             self._board,
-            batch_size=batch_size,
-            steps=checks.integer(OWNER, "steps", steps, 1),
-            labeled_fraction=share,
-            augment=first,
-            augment_pseudo=first if augment_pseudo is None else keyed(OWNER, "augment_pseudo", augment_pseudo),
-            seed=checks.integer(OWNER, "seed", seed, 0),
+            x,
+            y,
+            batch_size,
+            augment,
+            augment_pseudo=augment_pseudo,
+            labeled_fraction=labeled_fraction,
+            steps=steps,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            seed=seed,
         )
         return self._training_set
 

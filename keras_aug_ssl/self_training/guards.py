@@ -94,7 +94,7 @@ def _collapse(now: Facts) -> str | None:
     if found >= LEAST_DIVERSITY * expected:
         return None
     return (
-        f"the model predicts as few classes as {found:.1f} equally frequent ones, the labelled rows have {expected:.1f}; "
+        f"the model predicts as few classes as {found:.1f} equally frequent ones, the labelled rows {expected:.1f}; "
         "it is collapsing onto few. Select per class (TopK, TopFraction), start later, or check that the pool has all "
         "classes."
     )

@@ -1,0 +1,251 @@
+"""Rounds of training with weights made anew: a teacher labels, a student learns, and becomes the next teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.backup import Backup, State
+from keras_aug_ssl.self_training.books import Books
+from keras_aug_ssl.self_training.choice import as_choice
+from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
+from keras_aug_ssl.self_training.labeled import Labeled
+from keras_aug_ssl.self_training.labeller import Labeller
+from keras_aug_ssl.self_training.outputs import encode
+from keras_aug_ssl.self_training.report import Outcome
+from keras_aug_ssl.self_training.rules import Rule, TopFraction
+from keras_aug_ssl.self_training.training_set import make_training_set
+
+OWNER = "SelfTrainer"
+
+
+class SelfTrainer(Outcome):
+    """Trains a model on labelled rows, lets it label the pool, trains the next on both, and so on.
+
+    Each round labels all rows anew, so early mistakes can be undone, and weights made anew forget them: Curriculum
+    Labeling (arXiv 2001.06001) and, with `labels="soft"`, Noisy Student (arXiv 1911.04252). It costs `rounds` + 1 trainings. Where one
+    training has to do, use the callback `SelfTraining`.
+
+    Args:
+        build_model: returns a compiled model; called for every training, with its number, from 0, if it takes an
+            argument. Seed its initial weights for runs that can be repeated.
+        select: a rule, or a function from (N, K) probabilities to (N,) weights. None is `TopFraction(0.2, step=0.2)`:
+            everything after five rounds.
+        rounds: labellings, each followed by a training; >= 0.
+        reinitialize: True builds a model for every training; False trains one on.
+        labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
+        weight: of a pseudo-labelled row relative to a labelled one; a number > 0, or a function of the round.
+        temperature: divides the logits before the rule sees them. None is 1; `"calibrated"` finds it on `holdout`.
+        holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
+        backup_dir: directory for the state after each training; `fit` called again after a crash continues there.
+
+    Attributes, besides `SelfTraining`'s `transduction_`, `labeled_iter_`, `n_iter_` and `termination_condition_`:
+        model_: the model of the best round by validation; of the last one without validation data.
+        best_round_: its number; 0 was trained on labelled rows only.
+        scores_: list of what each training reached on the validation data, as `Model.evaluate` gives it.
+        history_: list of each training's `History.history`.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import keras_aug_ssl as kas
+        >>> def build_model():
+        ...     model = keras.Sequential([keras.layers.Dense(2, activation="softmax")])
+        ...     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        ...     return model
+        >>> x, y = np.random.default_rng(0).normal(size=(20, 2)).astype("float32"), np.arange(20) % 2
+        >>> trainer = kas.SelfTrainer(build_model, rounds=2).fit(x[:4], y[:4], x[4:], epochs=1, batch_size=4)
+        >>> trainer.n_iter_, len(trainer.history_), trainer.model_.predict(x, verbose=0).shape
+        (2, 3, (20, 2))
+    """
+
+    def __init__(
+        self,
+        build_model: Callable[..., keras.Model],
+        select: Rule | Callable[[np.ndarray], Any] | None = None,
+        *,
+        rounds: int = 5,
+        reinitialize: bool = True,
+        labels: str = "hard",
+        weight: float | Callable[[int], float] = 1.0,
+        temperature: float | str | None = None,
+        holdout: tuple[Any, Any] | None = None,
+        backup_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if not callable(build_model):
+            checks.fail(OWNER, "build_model", "a function that returns a compiled model", build_model, error=TypeError)
+        select = TopFraction(0.2, step=0.2) if select is None else select
+        self._choice = as_choice(OWNER, select, labels=labels, weight=weight, temperature=temperature)
+        self._build_model, self._holdout = build_model, holdout
+        self.rounds = checks.integer(OWNER, "rounds", rounds, 0)
+        self.reinitialize = bool(reinitialize)
+        self._backup = None if backup_dir is None else Backup(backup_dir)
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        pool: Any,
+        *,
+        epochs: int = 10,
+        validation_data: Any = None,
+        callbacks: Callable[[], Sequence[keras.callbacks.Callback]] | None = None,
+        oracle: Any = None,
+        verbose: int = 0,
+        **feeding: Any,
+    ) -> SelfTrainer:
+        """Runs all rounds.
+
+        Args:
+            x: (N, ...) labelled inputs.
+            y: their labels.
+            pool: an `UnlabeledPool`, or what one is made of.
+            epochs: of every training.
+            validation_data: chooses the best round: by accuracy if it is a metric, else by loss.
+            callbacks: a function that returns new callbacks for every training, such as EarlyStopping.
+            oracle: true labels of the pool, to log how many pseudo-labels are right.
+            verbose: as for `Model.fit`.
+            **feeding: `batch_size`, `augment`, `augment_pseudo`, `labeled_fraction`, `steps`, `sample_weight`,
+                `class_weight` and `seed`, as for `SelfTraining.training_set`.
+
+        Returns:
+            Itself.
+        """
+        epochs = checks.integer(OWNER, "epochs", epochs, 1)
+        self._labeller = Labeller(OWNER, pool, self._choice, oracle, self._holdout)
+        self._board = Board()
+        self._feeder = make_training_set(OWNER, self._labeller, self._board, x, y, **feeding)
+        self._run = _Run()
+        finished = [] if self._backup is None else self._backup.epochs()
+        model = self._resume(self._backup.load(finished[-1])) if self._backup and finished else self._model(0)
+        for number in range(self._run.finished, self.rounds + 1):
+            if number:
+                for alarm in self._labeller.run_round(verbose=verbose == 1):
+                    warnings.warn(str(alarm), stacklevel=2)
+                if self.reinitialize:
+                    model = self._model(number)
+            self._labeller.use(model, self._feeder.labeled)
+            history = model.fit(
+                self._feeder,
+                epochs=(number + 1) * epochs,
+                initial_epoch=number * epochs,  # a number of its own for each epoch: order and augmentation follow it
+                callbacks=[_Publisher(self._labeller, self._feeder, self._board), *(callbacks() if callbacks else ())],
+                validation_data=validation_data,
+                verbose=verbose,
+            )
+            self._run.add(model, _plain(history.history), validation_data)
+            if self._backup is not None:
+                self._save(self._backup, model)
+        model.set_weights(self._run.best_weights)
+        self.model_ = model
+        if self._backup is not None:
+            self._backup.clear()
+        return self
+
+    @property
+    def history_(self) -> list[dict[str, list[float]]]:
+        """What each training logged."""
+        return self._run.histories
+
+    @property
+    def scores_(self) -> list[dict[str, float]]:
+        """What each training reached on the validation data."""
+        return self._run.scores
+
+    @property
+    def best_round_(self) -> int:
+        """Number of the round whose model was kept."""
+        return self._run.best
+
+    def _model(self, number: int) -> keras.Model:
+        takes_number = bool(inspect.signature(self._build_model).parameters)
+        model = self._build_model(number) if takes_number else self._build_model()
+        if not isinstance(model, keras.Model):
+            checks.fail(OWNER, "build_model", "a function that returns a compiled model", model, error=TypeError)
+        return model
+
+    def _labeled(self) -> Labeled:
+        return self._feeder.labeled
+
+    def _save(self, backup: Backup, model: keras.Model) -> None:
+        books, run = self._labeller.books, self._run
+        arrays = books.arrays() | {f"best/{index}": value for index, value in enumerate(run.best_weights)}
+        facts = books.numbers() | {"scores": run.scores, "histories": run.histories, "best": run.best}
+        backup.save(run.finished, facts, arrays, model.save_weights)
+
+    def _resume(self, state: State) -> keras.Model:
+        """Puts the books back and returns the model of the last finished training of an interrupted run."""
+        model = self._model(state.epoch - 1)
+        self._labeller.use(model, self._feeder.labeled)  # builds it
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(state.weights)
+        self._labeller.books = Books.restored(state.arrays, state.facts)
+        best = [state.arrays[f"best/{index}"] for index in range(len(model.get_weights()))]
+        self._run = _Run(state.facts["histories"], state.facts["scores"], state.facts["best"], best)
+        return model
+
+
+@dataclasses.dataclass
+class _Run:
+    """What the finished trainings gave."""
+
+    histories: list[dict[str, list[float]]] = dataclasses.field(default_factory=list)
+    scores: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best: int = 0
+    best_weights: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    @property
+    def finished(self) -> int:
+        return len(self.histories)
+
+    def add(self, model: keras.Model, history: dict[str, list[float]], validation_data: Any) -> None:
+        """Enters a training; without validation data the last one is the best."""
+        number = self.finished
+        self.histories.append(history)
+        if validation_data is not None:
+            self.scores.append(_evaluate(model, validation_data))
+        if validation_data is None or number == 0 or _merit(self.scores[-1]) > _merit(self.scores[self.best]):
+            self.best, self.best_weights = number, model.get_weights()
+
+
+class _Publisher(keras.callbacks.Callback):
+    """Shows the selected rows to the training set, the same in all epochs of a training, and logs them."""
+
+    def __init__(self, labeller: Labeller, feeder: TrainingSet, board: Board) -> None:
+        super().__init__()
+        self._labeller, self._board = labeller, board
+        self._encode = functools.partial(encode, labeller.outputs, like=feeder.labeled.y[:1])
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._board.current = Published(epoch, self._labeller.books.selected, self._encode)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs is not None:
+            logs |= self._labeller.logs()
+
+
+def _evaluate(model: keras.Model, data: Any) -> dict[str, float]:
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    return _plain(model.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True))
+
+
+def _merit(score: dict[str, float]) -> float:
+    """Accuracy where it is known, else minus the loss."""
+    return next((value for name, value in score.items() if "acc" in name), -score["loss"])
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as JSON takes them."""
+    return {
+        name: [float(each) for each in value] if isinstance(value, list) else float(value)
+        for name, value in values.items()
+    }
