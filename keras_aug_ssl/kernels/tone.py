@@ -61,21 +61,13 @@ def levels(values: tf.Tensor) -> tf.Tensor:
 
 
 def histogram(level: tf.Tensor) -> tf.Tensor:
-    """Counts (B, 256, C) float32 of (B, H, W, C) int32 levels, each image and channel by itself.
-
-    Counted along contiguous rows, an image's channel each: six times faster on a CPU than `_count`.
-    """
-    shape = tf.shape(level)
-    rows = tf.transpose(tf.reshape(level, [shape[0], shape[1] * shape[2], level.shape[-1]]), [0, 2, 1])
-    rows = tf.reshape(rows, [shape[0] * level.shape[-1], shape[1] * shape[2]])
-    ones = tf.zeros([0], tf.float32)  # no weights: each counts 1
-    counts = tf.raw_ops.DenseBincount(input=rows, size=LEVELS, weights=ones, binary_output=False)
-    return tf.transpose(tf.reshape(counts, [shape[0], level.shape[-1], LEVELS]), [0, 2, 1])
+    """Counts (B, 256, C) float32 of (B, H, W, C) int32 levels, each image and channel by itself."""
+    return _count(level, tf.zeros([0], tf.float32))
 
 
 def push(counts: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """The histogram (B, 256, C) after `table` (B, 256, C), values in [0, 1], was applied."""
-    return _count(levels(table), counts)
+    return _count(levels(table), _rows(counts))
 
 
 def look_up(level: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
@@ -95,21 +87,20 @@ def interpolate(values: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     return look_up(index, table) * (1.0 - rest) + look_up(index + 1, table) * rest
 
 
-def _count(level: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Counts levels by image and channel, or sums (B, ..., C) `weights`: (B, 256, C).
+def _count(level: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Sums `weights`, rows as `_rows` makes them, by the (B, ..., C) level: (B, 256, C). No weights count 1 each.
 
-    One flat count of level, image and channel together: twice as fast on a CPU as a segment sum. The public
-    `tf.math.bincount` reads the data once more, to learn the largest value, which is known here.
+    Along contiguous rows, one an image and channel: six times faster on a CPU than one segment sum over all.
     """
-    batch, channels = tf.shape(level)[0], level.shape[-1]
-    images = tf.reshape(tf.range(batch), [-1] + [1] * (level.shape.rank - 1))
-    bins = (images * LEVELS + level) * channels + tf.range(channels)
-    sums = tf.raw_ops.DenseBincount(
-        input=tf.reshape(bins, [-1]),
-        size=batch * LEVELS * channels,
-        weights=tf.constant([], tf.float32) if weights is None else tf.reshape(weights, [-1]),
-    )
-    return tf.reshape(sums, [batch, LEVELS, channels])
+    counts = tf.raw_ops.DenseBincount(input=_rows(level), size=LEVELS, weights=weights, binary_output=False)
+    return tf.transpose(tf.reshape(counts, [tf.shape(level)[0], level.shape[-1], LEVELS]), [0, 2, 1])
+
+
+def _rows(values: tf.Tensor) -> tf.Tensor:
+    """(B, ..., C) as (B * C, ...)."""
+    batch, channels = tf.shape(values)[0], values.shape[-1]
+    flat = tf.reshape(values, [batch, tf.reduce_prod(tf.shape(values)[1:-1]), channels])
+    return tf.reshape(tf.transpose(flat, [0, 2, 1]), [batch * channels, tf.shape(flat)[1]])
 
 
 def _per_image(parameter: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -26,7 +26,7 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
 GEOMETRY = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 COLOUR = ("brightness", "color", "contrast")
-TONE = ("auto_contrast", "equalize", "solarize", "posterize")
+TONE = ("equalize", "auto_contrast", "solarize", "posterize")
 OPERATIONS = ("identity", *GEOMETRY, *COLOUR, *TONE, "sharpness")
 
 
@@ -70,8 +70,8 @@ class PolicyLayer(CompositeLayer):
         layers = [
             RandomAffine(**reading),
             RandomContrast(0.0, value_range),
-            AutoContrast(value_range),
             Equalization(value_range),
+            AutoContrast(value_range),
             Solarization(value_range=value_range),
             RandomPosterization(8, value_range),
             RandomSharpness(0.5, value_range),
@@ -105,8 +105,8 @@ class PolicyLayer(CompositeLayer):
                 [
                     affine,
                     linear,
-                    {"applies": tone["auto_contrast"] > 0.0},
                     {"applies": tone["equalize"] > 0.0},
+                    {"applies": tone["auto_contrast"] > 0.0},
                     {"applies": tone["solarize"] > 0.0, "addition": never, "threshold": 1.0 - tone["solarize"]},
                     {
                         "applies": tone["posterize"] > 0.0,

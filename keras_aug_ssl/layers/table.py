@@ -40,10 +40,14 @@ class ToneLayer(AugmentationLayer):
         Args:
             values: (B, ..., C) in [0, 1].
             parameters: as drawn.
-            image: what `reads` asks of the image as it is before the curve: its channels' lowest and highest values,
-                (B, C) each, or the pixels at each of 256 levels, (B, 256, C); None where it asks nothing.
+            image: what `reads` asks of the image as it is before the curve, `prepared`: its channels' lowest and
+                highest values, (B, C) each, or the pixels at each of 256 levels, (B, 256, C); None for nothing.
         """
         raise NotImplementedError
+
+    def prepared(self, image: Any) -> Any:
+        """What is to be computed once an image, not once a pixel."""
+        return image
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
         return {"applies": tf.ones([spec.batch_size], tf.bool)}
@@ -70,21 +74,22 @@ def _through_table(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, f
     def levels(values: tf.Tensor) -> tf.Tensor:
         return tone.levels((tf.cast(values, tf.float32) - low) / (high - low))
 
-    def looked_up(values: tf.Tensor, histogram: tf.Tensor | None) -> tf.Tensor:
-        table = tf.range(tone.LEVELS, dtype=tf.float32)[None, :, None] / (tone.LEVELS - 1.0)
-        table = tf.tile(table, [tf.shape(values)[0], 1, values.shape[-1]])
-        for layer, parameters in steps:
-            image = _read_table(layer.reads, histogram, table)
-            bent = _bent(layer, table, parameters, image)
-            table = tf.round(bent * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
-        return tone.look_up(levels(values), finish(low + (high - low) * table))
-
     readers = [parameters["applies"] for layer, parameters in steps if layer.reads]
     histogram = None
     if readers:
         wanted = functools.reduce(tf.logical_or, readers)
         histogram = _of_some(wanted, lambda some: tone.histogram(levels(some)), images)
-    return compiled(looked_up, jit)(images, histogram)
+    table = tf.range(tone.LEVELS, dtype=tf.float32)[None, :, None] / (tone.LEVELS - 1.0)
+    table = tf.tile(table, [tf.shape(images)[0], 1, images.shape[-1]])
+    for place, (layer, parameters) in enumerate(steps):
+        image = layer.prepared(_read_table(layer.reads, histogram, table if place else None))
+
+        def bent(values: tf.Tensor, drawn: Parameters, seen: Any, layer: Any = layer) -> tf.Tensor:
+            return tf.round(_bent(layer, values, drawn, seen) * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
+
+        table = compiled(bent, jit)(table, parameters, image)
+    # A unit of its own: XLA would compute the table's entries anew for each pixel.
+    return compiled(lambda i, t: tone.look_up(levels(i), t), jit)(images, finish(low + (high - low) * table))
 
 
 def _through_curves(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
@@ -92,7 +97,7 @@ def _through_curves(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, 
     values = compiled(lambda i: (tf.cast(i, tf.float32) - low) / (high - low), jit)(images)
     for layer, parameters in steps:
         image = _of_some(parameters["applies"], _READERS[layer.reads], values) if layer.reads else None
-        values = compiled(functools.partial(_bent, layer), jit)(values, parameters, image)
+        values = compiled(functools.partial(_bent, layer), jit)(values, parameters, layer.prepared(image))
     return compiled(lambda v: finish(low + (high - low) * v), jit)(values)
 
 
@@ -106,14 +111,15 @@ _READERS: dict[str, Callable[[tf.Tensor], Any]] = {
 }
 
 
-def _read_table(reads: str, histogram: Any, table: tf.Tensor) -> Any:
-    """What a curve asks of an image of 256 levels that went through `table`, from the histogram it had before."""
+def _read_table(reads: str, histogram: Any, table: tf.Tensor | None) -> Any:
+    """What a curve asks of an image of 256 levels, from its histogram before the `table`, if any, it went through."""
     if reads == "counts":
-        return tone.push(histogram, table)
+        return histogram if table is None else tone.push(histogram, table)
     if reads == "extremes":
+        values = tf.range(tone.LEVELS, dtype=tf.float32)[:, None] / (tone.LEVELS - 1.0) if table is None else table
         seen = histogram > 0.0
-        low = tf.reduce_min(tf.where(seen, table, 1.0), 1)
-        return low, tf.reduce_max(tf.where(seen, table, 0.0), 1)
+        low = tf.reduce_min(tf.where(seen, values, 1.0), 1)
+        return low, tf.reduce_max(tf.where(seen, values, 0.0), 1)
     return None
 
 

@@ -167,7 +167,10 @@ class Equalization(ToneLayer):
         checks.one_of("Equalization", "bins", bins, (tone.LEVELS,))
 
     def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
-        return tone.interpolate(values, tone.equalize_table(image))
+        return tone.interpolate(values, image)
+
+    def prepared(self, image: Any) -> Any:
+        return tone.equalize_table(image)
 
 
 @register
