@@ -1,0 +1,4 @@
+"""Public contracts: the laws our own classes are tested by, for the classes of a user too."""
+
+from keras_aug_ssl.testing.layers import LAYER_LAWS as LAYER_LAWS
+from keras_aug_ssl.testing.layers import check_layer as check_layer

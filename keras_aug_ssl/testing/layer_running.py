@@ -1,0 +1,123 @@
+"""Laws about how a layer is run, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl.testing.laws import Law, broken, register, same
+from keras_aug_ssl.testing.layer_values import JUMPS
+from keras_aug_ssl.testing.subject import HEIGHT, WIDTH, Subject
+
+LAWS: list[Law] = []
+
+
+@register(LAWS, "eager = graph = tf.data = XLA", graphs=True)
+def every_way_to_run_agrees(subject: Subject) -> None:
+    """Eagerly, in a `tf.function`, in a `tf.data` map and compiled by XLA the layer computes the same."""
+    images = subject.images()
+    eager = subject.augment()(images)
+    graph = tf.function(subject.augment(), autograph=False)
+    as_it_comes = subject.make()
+    dataset = tf.data.Dataset.from_tensors(images).map(subject.augment(as_it_comes))
+    compiled = tf.function(subject.augment(as_it_comes), autograph=False, jit_compile=True)
+    ways = {
+        "a tf.function": lambda: graph(images),
+        "tf.data": lambda: next(iter(dataset)),
+        "XLA": lambda: compiled(images),
+    }
+    for name, way in ways.items():
+        same(way(), eager, f"{name} and eager", 1e-3 * subject.span, JUMPS)
+
+
+@register(LAWS, "no retrace on the second batch", lambda subject: subject.has_parameters, graphs=True)
+def second_batch_does_not_retrace(subject: Subject) -> None:
+    """Called eagerly on a second batch of the same shape, the layer runs the graph it has."""
+    layer = subject.plain()
+    traces = []
+    draw = layer.draw
+
+    def counted(*args: Any) -> Any:
+        traces.append(args)
+        return draw(*args)
+
+    layer.draw = counted
+    layer(subject.images(), training=True)
+    first = len(traces)
+    layer(subject.extremes(), training=True)
+    if len(traces) > first:
+        broken(f"`draw` ran as Python {first} time(s) for the first batch and {len(traces) - first} for the second")
+
+
+@register(LAWS, "dynamic sizes in tf.data", graphs=True)
+def dynamic_sizes_in_data(subject: Subject) -> None:
+    """In a `tf.data` map, batches of unknown size and images of unknown height and width give what known ones give."""
+    batches = [subject.images(), subject.images(count=3, size=(HEIGHT - 3, WIDTH + 2))]
+    spec = tf.TensorSpec([None, None, None, 3], "float32")
+    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=spec)
+    for images, result in zip(batches, dataset.map(subject.augment()), strict=True):
+        same(result, subject.augment()(images), "unknown and known sizes", 1e-3 * subject.span, JUMPS)
+
+
+@register(LAWS, "parallel map is reproducible", graphs=True)
+def parallel_map_is_reproducible(subject: Subject) -> None:
+    """A `tf.data` map with a seed gives the same for any number of workers."""
+    images = np.concatenate([subject.images(), subject.extremes()] * 2)
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
+    runs = []
+    for workers in (1, 4):
+        mapped = subject.mapped(dataset, workers)
+        runs.append([np.concatenate([np.asarray(batch) for batch in mapped]) for _ in range(2)])
+    for epoch, (alone, parallel) in enumerate(zip(*runs, strict=True)):
+        same(parallel, alone, f"4 workers and 1, in epoch {epoch},")
+
+
+@register(LAWS, "channels first = channels last")
+def channels_first_is_transposed(subject: Subject) -> None:
+    """With `data_format="channels_first"` images and masks are the transposed ones."""
+    images, masks = subject.images(), np.ones((4, HEIGHT, WIDTH, 1), "uint8")
+    last = subject.augment()({"images": images, "segmentation_masks": masks})
+    layer = subject.plain(data_format="channels_first")
+    turned = {"images": np.moveaxis(images, -1, 1), "segmentation_masks": np.moveaxis(masks, -1, 1)}
+    first = subject.augment(layer)(turned)
+    for key in ("images", "segmentation_masks"):
+        same(np.moveaxis(first[key], 1, -1), last[key], f"{key}, both ways,", 1e-3 * subject.span, JUMPS)
+
+
+@register(LAWS, "one image = a batch of one", lambda subject: subject.independent)
+def one_image_is_a_batch_of_one(subject: Subject) -> None:
+    """An image without a batch axis comes out as the only image of a batch does."""
+    images = subject.images(count=1)
+    same(subject.augment()(images[0]), subject.augment()(images)[0], "alone and in a batch", 1e-4 * subject.span, JUMPS)
+
+
+@register(LAWS, "config round trip")
+def config_round_trip(subject: Subject) -> None:
+    """The config is JSON, and a layer made from it has the same config and does the same."""
+    layer = subject.layer
+    stored = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    other = keras.saving.deserialize_keras_object(stored)
+    if json.dumps(other.get_config(), sort_keys=True) != json.dumps(layer.get_config(), sort_keys=True):
+        broken(f"the config {layer.get_config()} comes back as {other.get_config()}")
+    other.jit_compile = False
+    same(subject.augment(other)(subject.images()), subject.augment()(subject.images()), "the new layer and the old")
+
+
+@register(LAWS, ".keras round trip")
+def saved_model_round_trip(subject: Subject) -> None:
+    """A model that holds the layer can be saved, loaded and asked to predict, and the layer does the same."""
+    images = subject.images()
+    model = keras.Sequential([keras.Input(images.shape[1:]), subject.plain()])
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "model.keras"
+        model.save(path)
+        loaded = keras.models.load_model(path)
+    loaded.layers[-1].jit_compile = False
+    same(loaded(images, training=False), model(images, training=False), "predictions of the loaded model and the saved")
+    same(subject.augment(loaded.layers[-1])(images), subject.augment()(images), "the loaded layer and the saved")

@@ -1,0 +1,59 @@
+"""The laws of an augmentation layer as small named checks, for our own layers and for a user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.testing import layer_annotations, layer_running, layer_values
+from keras_aug_ssl.testing.laws import Law
+from keras_aug_ssl.testing.subject import Subject
+
+LAYER_LAWS: dict[str, Law] = {
+    law.name: law for module in (layer_values, layer_annotations, layer_running) for law in module.LAWS
+}
+
+
+def check_layer(
+    make: Callable[[], Any],
+    value_range: tuple[float, float] | None = None,
+    *,
+    only: Sequence[str] | None = None,
+    skip: Sequence[str] = (),
+) -> list[str]:
+    """Checks that a layer keeps the laws every augmentation layer has to keep.
+
+    Run it over a layer of your own, in a test. The laws are in `LAYER_LAWS`: each is a name, a sentence, a condition on
+    the layers it is about, and a check. Give the layer moderate strengths, under which most of the middle of an image
+    of 24 x 28 pixels stays in view: what has left can't be compared.
+
+    Args:
+        make: makes a new layer, the same each time: a class, or a function without arguments.
+        value_range: (black, white) of the images that the layer is shown; None takes the layer's own, or (0, 255).
+        only: names of the laws to check; None checks all.
+        skip: names of laws to leave out.
+
+    Returns:
+        The names of the laws checked: those that are about this kind of layer.
+
+    Raises:
+        AssertionError: a law is broken; it says which, and how.
+
+    Example:
+        >>> import keras_aug_ssl as kas
+        >>> make = lambda: kas.layers.RandomInvert(0.5)
+        >>> kas.testing.check_layer(make, only=["same key, same output", "values stay in range"])
+        ['same key, same output', 'values stay in range']
+    """
+    for argument, names in (("only", only or ()), ("skip", skip)):
+        for name in names:
+            checks.one_of("check_layer", argument, name, LAYER_LAWS)
+    subject = Subject(make, value_range)
+    wanted = [law for name, law in LAYER_LAWS.items() if (only is None or name in only) and name not in skip]
+    held = []
+    for law in wanted:
+        if law.concerns(subject):
+            law(subject)
+            held.append(law.name)
+    return held
