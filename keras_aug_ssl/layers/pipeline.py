@@ -70,7 +70,7 @@ class Pipeline(CompositeLayer):
         """Says what is executed together, in which order."""
         layers = self.primitives()
         return Plan(
-            Pass(run.family.what, [type(layers[index]).__name__ for index in run.indices])
+            Pass(run.family.what, [type(layers[index]).__name__.lstrip("_") for index in run.indices])
             for run in planning.runs(layers)
         )
 

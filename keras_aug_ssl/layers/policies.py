@@ -3,6 +3,7 @@ operation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,8 +12,8 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import colour, geometry
 from keras_aug_ssl.layers.affine import RandomAffine
-from keras_aug_ssl.layers.base import Parameters
-from keras_aug_ssl.layers.batch import Spec
+from keras_aug_ssl.layers.base import Finish, Parameters
+from keras_aug_ssl.layers.batch import Batch, Spec
 from keras_aug_ssl.layers.colour import RandomContrast
 from keras_aug_ssl.layers.composite import CompositeLayer
 from keras_aug_ssl.layers.filters import RandomSharpness
@@ -39,6 +40,23 @@ class Severity(NamedTuple):
     enhance: float  # the factor of brightness, color, contrast and sharpness is 1 plus or minus this
     bits: int  # posterize takes away so many of 8
     # solarize inverts what lies above 1 - strength
+
+
+class _Sharpness(RandomSharpness):
+    """Sharpness of the few images that drew it, on rounded values where images are of whole numbers, as in Pillow.
+
+    Not compiled: how many there are changes from batch to batch.
+    """
+
+    computes = False
+
+    @classmethod
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
+        ((layer, parameters),) = steps
+        images, drew = finish(batch.images), tf.where(parameters["factor"] != 1.0)
+        some = batch.replace(images=tf.gather_nd(images, drew))
+        changed = super().run([(layer, {"factor": tf.gather_nd(parameters["factor"], drew)})], some, finish, False)
+        return batch.replace(images=tf.tensor_scatter_nd_update(images, drew, changed.images))
 
 
 class PolicyLayer(CompositeLayer):
@@ -74,7 +92,7 @@ class PolicyLayer(CompositeLayer):
             AutoContrast(value_range),
             Solarization(value_range=value_range),
             RandomPosterization(8, value_range),
-            RandomSharpness(0.5, value_range),
+            _Sharpness(0.5, value_range),
         ]
         super().__init__(layers, **kwargs)
         self.severity = severity
