@@ -1,0 +1,116 @@
+"""The rows of the table: one recipe, in which augmentation, self-training and attacks are switched on in turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import keras
+
+from keras_aug_ssl import layers
+from keras_aug_ssl.adversarial import PGD, AdversarialTraining
+from keras_aug_ssl.layers.pipeline import Pipeline
+from keras_aug_ssl.self_training import SelfTraining, UnlabeledPool, rules
+from keras_aug_ssl.study.networks import compile_arguments, small_network
+from keras_aug_ssl.study.progress import Progress, ShowEpochs
+from keras_aug_ssl.study.results import Round, Settings
+from keras_aug_ssl.study.tasks import Task
+
+EPOCHS = 20
+BATCH_SIZE = 64
+START = 0.3
+"""Share of the epochs before the first pseudo-labels: a network that has seen less is sure of wrong ones."""
+LABELED_FRACTION = 0.25
+CONFIDENCE = 0.95
+ATTACK_STEPS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    Args:
+        name: in file names and `results.json`.
+        title: for readers.
+        train: from a task, the settings and a progress display to a trained, compiled model and its pseudo-labels over
+            time.
+    """
+
+    name: str
+    title: str
+    train: Callable[[Task, Settings, Progress], tuple[keras.Model, Sequence[Round]]]
+
+
+def augmentation() -> Pipeline:
+    """Changes that leave a digit the digit it is: no flips, which turn 2 into no digit, and no turns of 6 into 9."""
+    outside = {"fill_mode": "constant"}
+    return Pipeline([
+        layers.RandomTranslation(0.15, 0.15, **outside),
+        layers.RandomRotation(0.05, **outside),
+        layers.RandomZoom(0.2, **outside),
+        layers.RandomShear(0.2, 0.2, **outside),
+        layers.RandomElasticTransform(0.3, **outside),
+    ])  # fmt: skip
+
+
+def recipe(
+    *, augmented: bool, self_trained: bool, attacked: bool
+) -> Callable[[Task, Settings, Progress], tuple[keras.Model, Sequence[Round]]]:
+    """The training of a row.
+
+    Every row is fed by the same `SelfTraining.training_set`, with no selections where `self_trained` is False: on
+    another feeder, rows would differ by the order of their batches too.
+
+    Args:
+        augmented: batches pass through `augmentation()`.
+        self_trained: the network labels the unlabelled images from 30 % of the steps on, and learns from those it is
+            95 % sure of; a quarter of every batch stays labelled.
+        attacked: the network learns from PGD's images in place of the clean ones.
+    """
+
+    def train(task: Task, settings: Settings, display: Progress) -> tuple[keras.Model, Sequence[Round]]:
+        steps_per_epoch = math.ceil(settings.steps / EPOCHS)
+        epochs = math.ceil(settings.steps / steps_per_epoch)
+        self_training = SelfTraining(
+            UnlabeledPool(task.x_unlabeled),
+            select=rules.Threshold(CONFIDENCE),
+            start_epoch=round(START * epochs),
+            max_iter=None if self_trained else 0,
+            oracle=task.y_hidden,
+        )
+        feeder = self_training.training_set(
+            task.x_labeled,
+            task.y_labeled,
+            batch_size=BATCH_SIZE,
+            augment=augmentation() if augmented else None,
+            labeled_fraction=LABELED_FRACTION,
+            steps=steps_per_epoch,
+            seed=task.seed,
+        )
+        model = small_network(task.x_labeled.shape[1:], task.num_classes, task.seed)
+        attack = PGD(epsilon=settings.epsilon, steps=ATTACK_STEPS, seed=task.seed)
+        learner = AdversarialTraining(model, attack) if attacked else model
+        learner.compile(**compile_arguments(epochs * steps_per_epoch))
+        callbacks = [self_training, ShowEpochs(display, steps_per_epoch)]
+        history = learner.fit(feeder, epochs=epochs, callbacks=callbacks, verbose=0).history
+        return model, rounds(history, steps_per_epoch) if self_trained else []
+
+    return train
+
+
+def rounds(history: dict[str, list[float]], steps_per_epoch: int) -> list[Round]:
+    """The pseudo-labels each epoch began with, from what `SelfTraining` logs."""
+    counts, accuracies = history["n_pseudo"], history["pseudo_accuracy"]
+    return [
+        Round(epoch * steps_per_epoch, int(count), accuracy if count else None)
+        for epoch, (count, accuracy) in enumerate(zip(counts, accuracies, strict=True))
+    ]
+
+
+METHODS = (
+    Method("supervised", "labels only", recipe(augmented=False, self_trained=False, attacked=False)),
+    Method("augmentation", "+ augmentation", recipe(augmented=True, self_trained=False, attacked=False)),
+    Method("self_training", "+ self-training", recipe(augmented=True, self_trained=True, attacked=False)),
+    Method("adversarial", "+ PGD training", recipe(augmented=True, self_trained=True, attacked=True)),
+)

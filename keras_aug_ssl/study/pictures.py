@@ -1,0 +1,70 @@
+"""The pictures of a study's report, drawn from its results and its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_aug_ssl import plots
+from keras_aug_ssl.study.results import Results
+from keras_aug_ssl.study.run import shown
+from keras_aug_ssl.study.tasks import Images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GALLERY_IMAGES, GALLERY_COPIES = 5, 9
+
+
+def bars(results: Results, titles: dict[str, str]) -> Figure:
+    """Clean and attacked accuracy of every method, mean and standard deviation over seeds."""
+    summaries = results.summaries()
+    kinds = {"clean images": "clean_accuracy", attack_title(results): "robust_accuracy"}
+    columns = {kind: tuple(zip(*(getattr(s, name) for s in summaries), strict=True)) for kind, name in kinds.items()}
+    return plots.accuracy_bars([titles[s.method] for s in summaries], columns, title="Test accuracy")
+
+
+def attack_title(results: Results) -> str:
+    """The attack's name with its radius, as a column heading."""
+    return f"PGD, epsilon = {results.settings.epsilon:g}"
+
+
+def gallery(images: Images, augment: Callable[[Any], Any]) -> Figure:
+    """Training images, each beside what the augmentation makes of it."""
+    chosen = images.x_train[shown(images.y_train)[:GALLERY_IMAGES]]
+    rows = [[image, *np.asarray(augment(np.repeat(image[None], GALLERY_COPIES, axis=0)))] for image in chosen]
+    columns = ["original", *(f"draw {n + 1}" for n in range(GALLERY_COPIES))]
+    return plots.image_grid(rows, title="Augmentation: what the networks train on", column_titles=columns)
+
+
+def curves(results: Results, titles: dict[str, str]) -> list[Figure]:
+    """For each method with pseudo-labels: how many there were at each step and how many of them were true."""
+    figures = []
+    for method, title in titles.items():
+        rows = [row for row in results.asked() if row.method == method and row.pseudo_labels]
+        seeds = {
+            f"seed {row.seed}": {
+                field: [getattr(entry, field) for entry in row.pseudo_labels] for field in ("step", "count", "accuracy")
+            }
+            for row in rows
+        }
+        if seeds:
+            figures.append(plots.pseudo_label_curves(seeds, title=f"Pseudo-labels: {title}"))
+    return figures
+
+
+def attacked_images(results: Results, images: Images, titles: dict[str, str], folder: str | Path) -> Figure:
+    """One test image per class as it is, and as the attack on each network of seed 0 changed it, with what it read."""
+    chosen = shown(images.y_test)
+    truth = images.y_test[chosen]
+    rows, names, captions = [images.x_test[chosen]], ["clean image"], [[(f"is {label}", False) for label in truth]]
+    for method in dict.fromkeys(row.method for row in results.asked()):
+        with np.load(Path(folder) / "attacked" / f"{method}-0.npz") as attacked:
+            rows.append(attacked["x"])
+            captions.append([(f"reads {c}", bool(c != t)) for c, t in zip(attacked["read_as"], truth, strict=True)])
+        names.append(f"{titles[method]},\nattacked")
+    title = f"What each network reads under {attack_title(results)} (bold: fooled)"
+    return plots.image_grid(rows, title=title, row_titles=names, captions=captions)

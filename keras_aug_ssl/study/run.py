@@ -1,0 +1,95 @@
+"""The loop over seeds and methods: train, test, attack, keep the row."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_aug_ssl
+from keras_aug_ssl.adversarial import PGD
+from keras_aug_ssl.study.methods import Method
+from keras_aug_ssl.study.progress import Progress, best_progress
+from keras_aug_ssl.study.results import Results, Row, Settings
+from keras_aug_ssl.study.tasks import Images, Task
+
+BLOCK = 500
+ATTACK_STEPS = 20
+"""Of the attack on test images; stronger than the one trained on."""
+
+
+def run_study(
+    settings: Settings,
+    images: Images,
+    folder: str | Path,
+    *,
+    methods: Sequence[Method],
+    progress: Callable[[int], Progress] = best_progress,
+) -> Results:
+    """Trains every method for every seed, except the rows an earlier run left in `folder`.
+
+    Args:
+        settings: what is compared.
+        images: where labelled, unlabelled and test images come from.
+        folder: gets `results.json` after every row; every network as `models/<method>-<seed>.keras`, and a few of the
+            images that attacked it as `attacked/<method>-<seed>.npz`.
+        methods: in the order they run.
+        progress: from the number of rows to a display.
+
+    Returns:
+        The results, of this run and earlier ones.
+
+    Raises:
+        ValueError: the folder holds another study, or the images cannot give that many labels.
+    """
+    results = Results(folder, settings, versions())
+    with progress(settings.seeds * len(methods)) as display:
+        for seed in range(settings.seeds):
+            task = images.task(settings.labels, seed)
+            for method in methods:
+                row = results.find(method.name, seed)
+                kept = row is not None
+                display.row_started(method.title, seed, settings.steps)
+                if row is None:
+                    row = _train_and_test(method, task, settings, Path(folder), display)
+                    results.add(row)
+                display.row_finished(row, kept)
+    return results
+
+
+def shown(y_test: np.ndarray) -> np.ndarray:
+    """Positions of the test images a report shows: the first of each class, ten at most."""
+    return np.unique(y_test, return_index=True)[1][:10]
+
+
+def versions() -> dict[str, str]:
+    """The software that decides the figures, by name."""
+    found = {module.__name__: module.__version__ for module in (keras_aug_ssl, keras, tf, np)}
+    return found | {"python": platform.python_version()}
+
+
+def _train_and_test(method: Method, task: Task, settings: Settings, folder: Path, display: Progress) -> Row:
+    started = time.perf_counter()
+    model, rounds = method.train(task, settings, display)
+    seconds = time.perf_counter() - started
+    display.attacking()
+    attack = PGD(epsilon=settings.epsilon, steps=ATTACK_STEPS, seed=task.seed)
+    result = attack(model, task.x_test, task.y_test)
+    x_shown = result.x_adv[shown(task.y_test)]
+    for place in ("models", "attacked"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    model.save(folder / "models" / f"{method.name}-{task.seed}.keras")
+    np.savez(folder / "attacked" / f"{method.name}-{task.seed}.npz", x=x_shown, read_as=classes(model, x_shown))
+    clean = float(np.mean(classes(model, task.x_test) == task.y_test))
+    return Row(method.name, task.seed, clean, result.robust_accuracy, seconds, tuple(rounds))
+
+
+def classes(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """(N,) positions of the largest outputs; without `predict`, which would be traced anew for each network."""
+    blocks = (model(x[start : start + BLOCK], training=False) for start in range(0, len(x), BLOCK))
+    return np.concatenate([np.argmax(block, axis=-1) for block in blocks])
