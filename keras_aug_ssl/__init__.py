@@ -7,6 +7,7 @@ from keras_aug_ssl import backend as backend
 from keras_aug_ssl import adversarial as adversarial
 from keras_aug_ssl import data as data
 from keras_aug_ssl import layers as layers
+from keras_aug_ssl import losses as losses
 from keras_aug_ssl import testing as testing
 from keras_aug_ssl.adversarial import BIM as BIM
 from keras_aug_ssl.adversarial import FGSM as FGSM
@@ -19,6 +20,7 @@ from keras_aug_ssl.adversarial import RandomFGSM as RandomFGSM
 from keras_aug_ssl.adversarial import fgsm as fgsm
 from keras_aug_ssl.adversarial import input_gradient as input_gradient
 from keras_aug_ssl.layers.pipeline import Pipeline as Pipeline
+from keras_aug_ssl.losses import AugMixLoss as AugMixLoss
 from keras_aug_ssl.self_training import SelfTrainer as SelfTrainer
 from keras_aug_ssl.self_training import SelfTraining as SelfTraining
 from keras_aug_ssl.self_training import UnlabeledPool as UnlabeledPool
