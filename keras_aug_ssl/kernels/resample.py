@@ -96,8 +96,12 @@ def nearest(images: tf.Tensor, where: Cells, fill_mode: str, fill_value: Any = 0
     index = where.index + tf.where(where.dx < 0.5, 0, right) + tf.where(where.dy < 0.5, 0, down)
     values = tf.gather(flat, index, batch_dims=1)
     if fill_mode == "constant":
-        outside = (tf.abs(where.dx - 0.5) > 1.0) | (tf.abs(where.dy - 0.5) > 1.0)
-        values = tf.where(outside[..., None], tf.cast(fill_value, images.dtype), values)
+        # More than half a pixel from the cell's two pixels, or from its one in an image one pixel wide (high).
+        across, along = (
+            (offset < -0.5) | (offset > 0.5 + tf.cast(tf.minimum(step, 1), tf.float32))
+            for offset, step in ((where.dx, right), (where.dy, down))
+        )
+        values = tf.where((across | along)[..., None], tf.cast(fill_value, images.dtype), values)
     return values
 
 
