@@ -3,9 +3,9 @@
     python benchmarks/throughput.py [--cases pipeline rotation ...] [--runs 5] [--seconds 4] [--markdown FILE]
 
 Every contender is a process of its own that is warmed up once and then waits; the runs are interleaved (A B C, A B C,
-...), so that a drift of the machine's speed meets all of them, and only one works at a time. Reported are the median and
-the range of images/s, the median of the ratios run by run, the time to the first batch (tracing and compiling) and the
-peak memory of the process. Albumentations runs per image through `tf.numpy_function` in a parallel map.
+...), so that a drift of the machine's speed meets all of them, and only one works at a time. Reported are the median
+and the range of images/s, the median of the ratios run by run, the time to the first batch (tracing and compiling) and
+the peak memory of the process. Albumentations runs per image through `tf.numpy_function` in a parallel map.
 """
 
 from __future__ import annotations
@@ -25,58 +25,40 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SIZES = {224: 32, 32: 256}  # side: batch size
 CONTENDERS = ("ours", "keras", "albumentations")
 
+# The same names and arguments in both libraries: `make` is `keras_aug_ssl.layers` or `keras.layers`.
+CASES = {
+    "pipeline": lambda make: [
+        make.RandomFlip("horizontal"),
+        make.RandomTranslation(0.1, 0.1),
+        make.RandomRotation(0.05),
+        make.RandomZoom(0.1),
+        make.RandomShear(0.1, 0.1),
+        make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1),
+        make.RandomErasing(scale=(0.05, 0.1), fill_value=128.0),
+    ],
+    "flip": lambda make: [make.RandomFlip("horizontal")],
+    "rotation": lambda make: [make.RandomRotation(0.05)],
+    "perspective": lambda make: [make.RandomPerspective(scale=0.3)],
+    "elastic": lambda make: [make.RandomElasticTransform(scale=(1.0, 1.0))],
+    "jitter": lambda make: [make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1)],
+    "equalize": lambda make: [make.Equalization()],
+    "blur": lambda make: [make.RandomGaussianBlur(kernel_size=5)],
+    "erase": lambda make: [make.RandomErasing(fill_value=128.0)],
+}
+
 
 def ours(case, side):
     import keras_aug_ssl as kas
 
-    make = kas.layers
-    layers = {
-        "pipeline": lambda: [
-            make.RandomFlip("horizontal"),
-            make.RandomTranslation(0.1, 0.1),
-            make.RandomRotation(0.05),
-            make.RandomZoom(0.1),
-            make.RandomShear(0.1, 0.1),
-            make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1),
-            make.RandomErasing(scale=(0.05, 0.1), fill_value=128.0),
-        ],
-        "flip": lambda: [make.RandomFlip("horizontal")],
-        "rotation": lambda: [make.RandomRotation(0.05)],
-        "perspective": lambda: [make.RandomPerspective(scale=0.3)],
-        "elastic": lambda: [make.RandomElasticTransform(scale=(1.0, 1.0))],
-        "jitter": lambda: [make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1)],
-        "equalize": lambda: [make.Equalization()],
-        "blur": lambda: [make.RandomGaussianBlur(kernel_size=5)],
-        "erase": lambda: [make.RandomErasing(fill_value=128.0)],
-    }[case]()
-    augment = kas.Pipeline(layers, seed=7)
-    return lambda dataset: augment.map(dataset)
+    augment = kas.Pipeline(CASES[case](kas.layers), seed=7)
+    return stream(augment.map, side)
 
 
 def keras(case, side):
     import keras
     import tensorflow as tf
 
-    make = keras.layers
-    layers = {
-        "pipeline": lambda: [
-            make.RandomFlip("horizontal"),
-            make.RandomTranslation(0.1, 0.1),
-            make.RandomRotation(0.05),
-            make.RandomZoom(0.1),
-            make.RandomShear(0.1, 0.1),
-            make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1),
-            make.RandomErasing(scale=(0.05, 0.1), fill_value=128.0),
-        ],
-        "flip": lambda: [make.RandomFlip("horizontal")],
-        "rotation": lambda: [make.RandomRotation(0.05)],
-        "perspective": lambda: [make.RandomPerspective(scale=0.3)],
-        "elastic": lambda: [make.RandomElasticTransform(scale=(1.0, 1.0))],
-        "jitter": lambda: [make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1)],
-        "equalize": lambda: [make.Equalization()],
-        "blur": lambda: [make.RandomGaussianBlur(kernel_size=5)],
-        "erase": lambda: [make.RandomErasing(fill_value=128.0)],
-    }[case]()
+    layers = CASES[case](keras.layers)
 
     def augment(images):
         images = tf.cast(images, tf.float32)
@@ -84,7 +66,7 @@ def keras(case, side):
             images = layer(images, training=True)
         return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), tf.uint8)
 
-    return lambda dataset: dataset.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    return stream(lambda dataset: dataset.map(augment, num_parallel_calls=tf.data.AUTOTUNE), side)
 
 
 def albumentations(case, side):
@@ -125,24 +107,56 @@ def albumentations(case, side):
         return tf.ensure_shape(result, [side, side, 3])
 
     def apply(dataset):
-        return (
-            dataset.unbatch().map(augment, num_parallel_calls=tf.data.AUTOTUNE).batch(SIZES[side], drop_remainder=True)
-        )
+        mapped = dataset.unbatch().map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+        return mapped.batch(SIZES[side], drop_remainder=True)
 
-    return apply
+    return stream(apply, side)
 
 
-def work(contender, case, side):
-    """A contender's process: builds and warms up its data set, then runs for a time whenever a line with seconds comes."""
+def kornia(case, side):
+    """Batches on torch's own threads, without `tf.data`; runs in an environment of its own, see `--kornia`."""
+    import kornia.augmentation as K
+    import numpy as np
+    import torch
+
+    affine = {"padding_mode": "reflection", "p": 1.0}
+    layers = {
+        "pipeline": lambda: [
+            K.RandomHorizontalFlip(p=0.5),
+            K.RandomAffine(18.0, (0.1, 0.1), (0.9, 1.1), (-5.7, 5.7, -5.7, 5.7), **affine),
+            K.ColorJitter(0.1, 0.2, 0.3, 0.05, p=1.0),
+            K.RandomErasing((0.05, 0.1), value=0.5, p=1.0),
+        ],
+        "flip": lambda: [K.RandomHorizontalFlip(p=0.5)],
+        "rotation": lambda: [K.RandomAffine(18.0, **affine)],
+        "elastic": lambda: [K.RandomElasticTransform((25, 25), (4.0, 4.0), (34.0, 34.0), p=1.0)],
+        "equalize": lambda: [K.RandomEqualize(p=1.0)],
+        "blur": lambda: [K.RandomGaussianBlur((5, 5), (0.01, 1.0), p=1.0)],
+    }[case]()
+    augment = K.AugmentationSequential(*layers, data_keys=["input"])
+    images = torch.from_numpy(pictures(np, side)).permute(0, 3, 1, 2).contiguous()
+    while True:
+        for batch in images.split(SIZES[side]):
+            yield (augment(batch.float() / 255.0) * 255.0).round().clamp(0, 255).to(torch.uint8)
+
+
+def pictures(np, side):
+    return np.random.default_rng(0).integers(0, 256, (4 * SIZES[side], side, side, 3), dtype=np.uint8)
+
+
+def stream(apply, side):
+    """Augmented batches without end, from `tf.data`."""
     import numpy as np
     import tensorflow as tf
 
-    batch = SIZES[side]
-    images = np.random.default_rng(0).integers(0, 256, (4 * batch, side, side, 3), dtype=np.uint8)
-    dataset = tf.data.Dataset.from_tensor_slices(images).repeat().batch(batch, drop_remainder=True)
-    augmented = globals()[contender](case, side)(dataset).prefetch(2)
+    dataset = tf.data.Dataset.from_tensor_slices(pictures(np, side)).repeat()
+    return iter(apply(dataset.batch(SIZES[side], drop_remainder=True)).prefetch(2))
+
+
+def work(contender, case, side):
+    """A contender's process: warms up, then runs for a time whenever a line with seconds comes."""
+    batches = globals()[contender](case, side)
     start = time.perf_counter()
-    batches = iter(augmented)
     next(batches)
     first = time.perf_counter() - start
     for _ in range(3):
@@ -159,21 +173,22 @@ def work(contender, case, side):
         print(json.dumps({"rate": rate, "peak": peak}), flush=True)
 
 
-def compare(case, side, runs, seconds, contenders):
+def compare(case, side, options):
     """Interleaved runs of all contenders on one case; returns their figures by name."""
     workers = {}
-    for name in contenders:
-        command = [sys.executable, __file__, "--worker", name, case, str(side)]
+    for name in options.contenders + ["kornia"] * bool(options.kornia):
+        python = options.kornia if name == "kornia" else sys.executable
+        command = [python, __file__, "--worker", name, case, str(side)]
         workers[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         # One after the other: nobody warms up while another is timed.
         line = workers[name].stdout.readline()
         workers[name].first = json.loads(line)["first"] if line else None
     figures = {name: {"first": worker.first, "rates": [], "peak": 0.0} for name, worker in workers.items()}
-    for _ in range(runs):
+    for _ in range(options.runs):
         for name, worker in workers.items():
             if worker.first is None:
                 continue
-            print(seconds, file=worker.stdin, flush=True)
+            print(options.seconds, file=worker.stdin, flush=True)
             result = json.loads(worker.stdout.readline())
             figures[name]["rates"].append(result["rate"])
             figures[name]["peak"] = result["peak"]
@@ -204,6 +219,7 @@ def main():
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--kornia", help="Python of an environment with kornia and torch, to measure that too")
     parser.add_argument("--markdown", help="also write the table to this file")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -216,13 +232,13 @@ def main():
         + ", ".join(f"{SIZES[side]} at {side}x{side}x3" for side in options.sides)
         + ", uint8",
         "",
-        "| case | side | contender | images/s (median) | range | ours is faster by | first batch, s | peak memory, MB |",
+        "| case | side | contender | images/s, median | range | ours is faster by | first batch, s | peak memory, MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
     for case in options.cases:
         for side in options.sides:
-            figures = compare(case, side, options.runs, options.seconds, options.contenders)
+            figures = compare(case, side, options)
             for row in rows(case, side, figures):
                 lines.append(row)
                 print(row, flush=True)
