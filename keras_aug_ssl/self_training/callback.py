@@ -47,8 +47,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         max_iter: most selections; None for as many as the epochs allow, 0 for none.
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
         relabel: True labels all rows anew each time, so that rows may change their label and leave; False keeps the
-            first label for good, as scikit-learn does; a rule, looser than `select`, says which rows may stay
-            (hysteresis).
+            first label for good, as scikit-learn does, and selects among the others; a rule, looser than `select`, says
+            which rows may stay (hysteresis).
         weight: of a pseudo-labelled row relative to a labelled one; a number > 0, or a function of the selection's
             number.
         temperature: divides the logits before the rule sees them; above 1 for an over-confident model. None is 1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +78,8 @@ class TrainingSet(keras.utils.PyDataset):
 
     The number of batches never changes and every batch is full: `fit` reads the number once, and each new size of a
     batch would be compiled anew. What a batch holds is a function of (seed, epoch, its number) and the rows selected,
-    so a resumed run continues exactly and any number of workers gives the same.
+    so a resumed run continues exactly. `fit` asks for batches in an order drawn from Python's global random state; with
+    one worker they come in their own order all the same, with more only under `fit(shuffle=False)`.
 
     Args:
         labeled: the rows with labels.
@@ -109,7 +111,7 @@ class TrainingSet(keras.utils.PyDataset):
         self._pool, self._board, self._steps = pool, board, steps
         self._labeled_fraction, self._augment = labeled_fraction, augment
         self._augment_pseudo = augment_pseudo
-        self._epoch, self._inside = 0, False
+        self._epoch, self._inside, self._turns = 0, False, itertools.count()
         self._orders: dict[tuple[int, ...], np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -117,7 +119,7 @@ class TrainingSet(keras.utils.PyDataset):
 
     def on_epoch_begin(self) -> None:
         """Notes that an epoch runs."""
-        self._inside = True
+        self._inside, self._turns = True, itertools.count()
 
     def on_epoch_end(self) -> None:
         """Counts epochs for a fit without the callback; Keras calls it once more before each fit begins."""
@@ -128,7 +130,9 @@ class TrainingSet(keras.utils.PyDataset):
         self._inside = False
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        """Returns batch `index` of the epoch, `(x, y)` or `(x, y, sample_weight)`."""
+        """Returns batch `index`, `(x, y)` or `(x, y, sample_weight)`; while `fit` runs an epoch, the next one."""
+        if self._inside and self.workers <= 1:
+            index = next(self._turns)
         published = self._board.current or Published(self._epoch)
         self._board.was_read = True
         selected = published.selected if published.selected is not None and len(published.selected) else None

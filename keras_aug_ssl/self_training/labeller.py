@@ -27,6 +27,7 @@ from keras_aug_ssl.self_training.outputs import (
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.rules import Context
 from keras_aug_ssl.self_training.scoring import BLOCK, Scorer, Scores, blocks_of
+from keras_aug_ssl.self_training.sources import Subset
 from keras_aug_ssl.self_training.teachers import averaged_weights, unchanged
 
 MOST_LABELED_CHECKED = 512
@@ -80,7 +81,7 @@ class Labeller:
         with teacher:
             temperature, holdout = self._calibration()
             context = Context(self.prior, books.round + 1, holdout)
-            scores = self._scorer.scan(self.pool, context, temperature=temperature, verbose=verbose)
+            scores = self._scan(context, temperature, verbose)
             books.round += 1
             factor = choice.weight(books.round) if callable(choice.weight) else choice.weight
             stay = None if choice.stay is None else scores.weights[-1] > 0
@@ -91,6 +92,19 @@ class Labeller:
             books.selected = Selected(rows, self._targets(rows, temperature), books.ledger.weight[rows])
             before, books.facts = books.facts, self._facts(scores)
         return guards.alarms(books.round, books.facts, before)
+
+    def _scan(self, context: Context, temperature: float, verbose: bool) -> Scores:
+        """Scores of the whole pool; rows that are labelled for good are not asked again and keep what they had."""
+        ledger = self.books.ledger
+        if self.choice.stay is not None or not ledger.selected.any():
+            return self._scorer.scan(self.pool, context, temperature=temperature, verbose=verbose)
+        rows = np.flatnonzero(~ledger.selected)
+        scores = self._scorer.scan(Subset(self.pool, rows), context, temperature=temperature, verbose=verbose)
+        label, confidence, uncertainty = ledger.label.copy(), ledger.confidence.copy(), ledger.uncertainty.copy()
+        weight = np.zeros(len(self.pool), np.float32)
+        label[rows], confidence[rows], uncertainty[rows] = scores.label, scores.confidence, scores.uncertainty
+        weight[rows] = scores.weights[0]
+        return Scores(label, confidence, uncertainty, [weight])
 
     def _calibration(self) -> tuple[float, Any]:
         """The temperature of this round, and held-out predictions made with it and their labels."""

@@ -94,6 +94,21 @@ def describe(x: Any) -> Any:
     return tuple(x.shape[1:]), str(x.dtype)
 
 
+class Subset:
+    """Some rows of a source, rising."""
+
+    def __init__(self, source: Any, rows: np.ndarray) -> None:
+        self._source, self._rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def blocks(self, size: int) -> Iterator[Any]:
+        """Yields the rows in order."""
+        for start in range(0, len(self._rows), size):
+            yield self._source.take(self._rows[start : start + size])
+
+
 class Joined:
     """The rows of one source after those of another."""
 

@@ -32,8 +32,8 @@ class SelfTrainer(Outcome):
     """Trains a model on labelled rows, lets it label the pool, trains the next on both, and so on.
 
     Each round labels all rows anew, so early mistakes can be undone, and weights made anew forget them: Curriculum
-    Labeling (arXiv 2001.06001) and, with `labels="soft"`, Noisy Student (arXiv 1911.04252). It costs `rounds` + 1 trainings. Where one
-    training has to do, use the callback `SelfTraining`.
+    Labeling (arXiv 2001.06001) and, with `labels="soft"`, Noisy Student (arXiv 1911.04252). It
+    costs `rounds` + 1 trainings; where one has to do, use the callback `SelfTraining`.
 
     Args:
         build_model: returns a compiled model; called for every training, with its number, from 0, if it takes an

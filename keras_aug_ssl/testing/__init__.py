@@ -2,3 +2,5 @@
 
 from keras_aug_ssl.testing.layers import LAYER_LAWS as LAYER_LAWS
 from keras_aug_ssl.testing.layers import check_layer as check_layer
+from keras_aug_ssl.testing.rules import RULE_LAWS as RULE_LAWS
+from keras_aug_ssl.testing.rules import check_rule as check_rule
