@@ -79,7 +79,10 @@ def balanced(
     nothing = (tf.zeros([0, *x_spec.shape], x_spec.dtype), tf.zeros([0], tf.int32))
     windows = tf.data.Dataset.zip(dataset.batch(num_classes * reservoir), keys)
     stream = windows.scan(nothing, step).unbatch()
-    return stream.apply(tf.data.experimental.assert_cardinality(dataset.cardinality()))
+    length = dataset.cardinality()
+    if length == tf.data.UNKNOWN_CARDINALITY:
+        return stream
+    return stream.apply(tf.data.experimental.assert_cardinality(length))
 
 
 class _Pool(NamedTuple):

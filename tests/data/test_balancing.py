@@ -110,6 +110,11 @@ def test_class_of_one_is_repeated_and_a_lone_class_passes_through():
     assert rows(x) == rows(X[:9])
 
 
+def test_streams_of_unknown_length_end_when_they_do():
+    _, y = collect(data.balanced(source().filter(lambda x, y: y < 2), num_classes=3))
+    assert np.bincount(y).tolist() == [290, 290]
+
+
 def test_endless_streams_stay_endless():
     stream = data.balanced(source().repeat(), num_classes=3)
     assert stream.cardinality() == tf.data.INFINITE_CARDINALITY
