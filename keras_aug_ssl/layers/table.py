@@ -74,18 +74,17 @@ def _through_table(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, f
     def levels(values: tf.Tensor) -> tf.Tensor:
         return tone.levels((tf.cast(values, tf.float32) - low) / (high - low))
 
-    readers = [parameters["applies"] for layer, parameters in steps if layer.reads]
-    histogram = None
-    if readers:
-        wanted = functools.reduce(tf.logical_or, readers)
-        histogram = _of_some(wanted, lambda some: tone.histogram(levels(some)), images)
     table = tf.range(tone.LEVELS, dtype=tf.float32)[None, :, None] / (tone.LEVELS - 1.0)
     table = tf.tile(table, [tf.shape(images)[0], 1, images.shape[-1]])
     for place, (layer, parameters) in enumerate(steps):
-        image = layer.prepared(_read_table(layer.reads, histogram, table if place else None))
 
-        def bent(values: tf.Tensor, drawn: Parameters, seen: Any, layer: Any = layer) -> tf.Tensor:
-            return tf.round(_bent(layer, values, drawn, seen) * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
+        def seen(some: tf.Tensor, tables: tf.Tensor, layer: Any = layer, first: bool = place == 0) -> Any:
+            return layer.prepared(_read_table(layer.reads, tone.histogram(levels(some)), None if first else tables))
+
+        image = _of_some(parameters["applies"], seen, images, table) if layer.reads else None
+
+        def bent(values: tf.Tensor, drawn: Parameters, image: Any, layer: Any = layer) -> tf.Tensor:
+            return tf.round(_bent(layer, values, drawn, image) * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
 
         table = compiled(bent, jit)(table, parameters, image)
     # A unit of its own: XLA would compute the table's entries anew for each pixel.
@@ -94,10 +93,16 @@ def _through_table(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, f
 
 def _through_curves(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
     low, high = steps[0][0].value_range
-    values = compiled(lambda i: (tf.cast(i, tf.float32) - low) / (high - low), jit)(images)
+    # Clipped: outside the range a curve need not be defined, as a power isn't.
+    scaled = compiled(lambda i: tf.clip_by_value((tf.cast(i, tf.float32) - low) / (high - low), 0.0, 1.0), jit)
+    values = scaled(images)
     for layer, parameters in steps:
-        image = _of_some(parameters["applies"], _READERS[layer.reads], values) if layer.reads else None
-        values = compiled(functools.partial(_bent, layer), jit)(values, parameters, layer.prepared(image))
+
+        def seen(some: tf.Tensor, layer: Any = layer) -> Any:
+            return layer.prepared(_READERS[layer.reads](some))
+
+        image = _of_some(parameters["applies"], seen, values) if layer.reads else None
+        values = compiled(functools.partial(_bent, layer), jit)(values, parameters, image)
     return compiled(lambda v: finish(low + (high - low) * v), jit)(values)
 
 
@@ -111,19 +116,16 @@ _READERS: dict[str, Callable[[tf.Tensor], Any]] = {
 }
 
 
-def _read_table(reads: str, histogram: Any, table: tf.Tensor | None) -> Any:
+def _read_table(reads: str, histogram: tf.Tensor, table: tf.Tensor | None) -> Any:
     """What a curve asks of an image of 256 levels, from its histogram before the `table`, if any, it went through."""
     if reads == "counts":
         return histogram if table is None else tone.push(histogram, table)
-    if reads == "extremes":
-        values = tf.range(tone.LEVELS, dtype=tf.float32)[:, None] / (tone.LEVELS - 1.0) if table is None else table
-        seen = histogram > 0.0
-        low = tf.reduce_min(tf.where(seen, values, 1.0), 1)
-        return low, tf.reduce_max(tf.where(seen, values, 0.0), 1)
-    return None
+    values = tf.range(tone.LEVELS, dtype=tf.float32)[:, None] / (tone.LEVELS - 1.0) if table is None else table
+    seen = histogram > 0.0
+    return tf.reduce_min(tf.where(seen, values, 1.0), 1), tf.reduce_max(tf.where(seen, values, 0.0), 1)
 
 
-def _of_some(wanted: tf.Tensor, function: Callable[[tf.Tensor], Any], images: tf.Tensor) -> Any:
+def _of_some(wanted: tf.Tensor, function: Callable[..., Any], *parts: tf.Tensor) -> Any:
     """`function` of the images that the (B,) booleans want, zeros for the others: reading an image is slow.
 
     Not compiled: how many are wanted changes from batch to batch, and XLA's scatter is slow on a CPU.
@@ -133,7 +135,7 @@ def _of_some(wanted: tf.Tensor, function: Callable[[tf.Tensor], Any], images: tf
     def spread(found: tf.Tensor) -> tf.Tensor:
         return tf.scatter_nd(index, found, tf.concat([tf.shape(wanted, tf.int64), tf.shape(found, tf.int64)[1:]], 0))
 
-    return tf.nest.map_structure(spread, function(tf.gather_nd(images, index)))
+    return tf.nest.map_structure(spread, function(*(tf.gather_nd(part, index) for part in parts)))
 
 
 def _bent(layer: ToneLayer, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
