@@ -16,9 +16,8 @@ LEVELS = 256
 def posterize(values: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
     """Keeps the (B,) highest `bits` of an 8-bit scale: 8 changes nothing, 1 leaves two tones."""
     step = tf.pow(2.0, 8.0 - _per_image(bits, values))
-    kept = (
-        step * tf.floor(tf.round(values * 255.0 * 1024.0) / 1024.0 / step) / 255.0
-    )  # the rounding absorbs k/255*255 != k
+    level = tf.round(values * 255.0 * 1024.0) / 1024.0  # absorbs that k / 255 * 255 is not always k
+    kept = step * tf.floor(level / step) / 255.0
     return tf.where(step <= 1.0, values, kept)
 
 
@@ -42,9 +41,10 @@ def autocontrast(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tenso
 
 
 def equalize_table(counts: tf.Tensor) -> tf.Tensor:
-    """Histogram equalisation as Pillow's and torchvision's: (B, 256, C) counts to (B, 256, C) values in [0, 1].
+    """Histogram equalisation as Keras's and OpenCV's: (B, 256, C) counts to (B, 256, C) values in [0, 1].
 
     The cumulative count, less that of the darkest level present, is spread over the range; a flat channel stays.
+    (Pillow divides by whole numbers of pixels a level, which is coarser, and far off for small images.)
     """
     total = tf.reduce_sum(counts, 1, keepdims=True)
     cumulative = tf.cumsum(counts, 1)
