@@ -63,7 +63,7 @@ def image_grid(
             middle = left + (c + 0.47) * cell_inches
             if captions:
                 text, alarm = captions[r][c]
-                style = {"color": VERMILION, "weight": "bold"} if alarm else {"color": GREY}
+                style: dict[str, Any] = {"color": VERMILION, "weight": "bold"} if alarm else {"color": GREY}
                 figure.text(middle / width, (bottom - 0.03) / height, text, ha="center", va="top", fontsize=8, **style)
             if r == 0 and c < len(column_titles):
                 figure.text(middle / width, (bottom + cell_inches) / height, column_titles[c], ha="center", fontsize=8)
@@ -77,7 +77,7 @@ def image_grid(
 
 def accuracy_bars(
     titles: Sequence[str],
-    accuracies: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    accuracies: Mapping[str, Sequence[tuple[float, float]]],
     *,
     title: str = "",
 ) -> Figure:
@@ -85,15 +85,15 @@ def accuracy_bars(
 
     Args:
         titles: one per method, top to bottom.
-        accuracies: at most four kinds, e.g. `{"clean": (means, spreads), "under PGD": (means, spreads)}`; values in
-            [0, 1], one per method; a spread of 0 draws no whisker.
+        accuracies: at most four kinds, e.g. `{"clean": [...], "attacked": [...]}`, each with (mean, spread) of every
+            method, in [0, 1]; a spread of 0 draws no whisker.
         title: above the axes.
 
     Returns:
         The figure; the axis is in per cent.
 
     Example:
-        >>> figure = accuracy_bars(["plain", "robust"], {"clean": ([0.9, 0.8], [0.01, 0.02])})
+        >>> figure = accuracy_bars(["plain", "robust"], {"clean": [(0.9, 0.01), (0.8, 0.02)]})
         >>> figure.axes[0].get_xlabel()
         'test accuracy (%)'
     """
@@ -101,11 +101,11 @@ def accuracy_bars(
     figure = _figure(7.0, 1.2 + 0.3 * len(titles) * len(accuracies))
     axes = figure.add_subplot()
     positions = np.arange(len(titles))
-    for index, (kind, (means, spreads)) in enumerate(accuracies.items()):
+    for index, (kind, values) in enumerate(accuracies.items()):
         offset = (index - (len(accuracies) - 1) / 2) * thickness
         colour = (BLUE, ORANGE, GREEN, VERMILION)[index]
-        percent, spread = 100 * np.asarray(means), 100 * np.asarray(spreads)
-        whiskers = {"xerr": spread, "capsize": 3} if np.any(spread > 0) else {}
+        percent, spread = 100 * np.transpose(values)
+        whiskers: dict[str, Any] = {"xerr": spread, "capsize": 3} if np.any(spread > 0) else {}
         axes.barh(positions + offset, percent, thickness * 0.92, color=colour, label=kind, ecolor=GREY, **whiskers)
         for position, value, extent in zip(positions + offset, percent, spread, strict=True):
             axes.text(value + extent + 1.2, position, f"{value:.1f}", va="center", fontsize=8)

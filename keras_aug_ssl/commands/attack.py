@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 
-import keras
 import numpy as np
 
 from keras_aug_ssl.adversarial import PGD
@@ -42,24 +41,18 @@ def run(arguments: argparse.Namespace) -> None:
         out = writable(arguments.out, (".json",)) if arguments.out else None
         model = read_model(arguments.model)
         bounds = tuple(arguments.bounds)
-        attacks = [
-            PGD(epsilon, arguments.norm, steps=arguments.steps, bounds=bounds) for epsilon in [0.0, *arguments.epsilon]
-        ]
+        epsilons = [0.0, *arguments.epsilon]
+        attacks = [PGD(epsilon, arguments.norm, steps=arguments.steps, bounds=bounds) for epsilon in epsilons]
         x, y = read_labeled(arguments.data, arguments.data_dir, bounds)
         check_fits(model, x.shape[1:])
         chosen = np.random.default_rng(0).permutation(len(x))[: arguments.examples]
-        rows = [_attacked(attack, model, x[chosen], y[chosen]) for attack in attacks]
-    cells = [["epsilon", "accuracy (%)", "fooled", "met a zero gradient"]]
-    for row in rows:
-        cells.append(
-            [f"{row['epsilon']:g}", f"{100 * row['accuracy']:.1f}", str(row["fooled"]), str(row["zero_gradient"])]
-        )
-    print(f"{len(chosen)} examples, PGD with {arguments.steps} steps, {arguments.norm}\n\n{as_text(cells)}")
+        found = [attack(model, x[chosen], y[chosen]) for attack in attacks]
+    rows = [
+        {"epsilon": epsilon, "accuracy": result.robust_accuracy, "zero_gradient": int(np.sum(result.zero_gradient))}
+        for epsilon, result in zip(epsilons, found, strict=True)
+    ]
+    cells = [[f"{row['epsilon']:g}", f"{100 * row['accuracy']:.1f}", f"{row['zero_gradient']}"] for row in rows]
+    print(f"{len(chosen)} examples, PGD with {arguments.steps} steps, {arguments.norm}\n")
+    print(as_text([["epsilon", "accuracy (%)", "met a zero gradient"], *cells]))
     if out:
         out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-
-def _attacked(attack: PGD, model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    result = attack(model, x, y)
-    fooled, blind = int(np.sum(result.success)), int(np.sum(result.zero_gradient))
-    return {"epsilon": attack.epsilon, "accuracy": result.robust_accuracy, "fooled": fooled, "zero_gradient": blind}

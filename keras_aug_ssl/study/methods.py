@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -44,7 +45,7 @@ class Method:
 
 def augmentation() -> Pipeline:
     """Changes that leave a digit the digit it is: no flips, which turn 2 into no digit, and no turns of 6 into 9."""
-    outside = {"fill_mode": "constant"}
+    outside: dict[str, Any] = {"fill_mode": "constant"}
     return Pipeline([
         layers.RandomTranslation(0.15, 0.15, **outside),
         layers.RandomRotation(0.05, **outside),

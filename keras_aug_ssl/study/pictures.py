@@ -22,9 +22,11 @@ GALLERY_IMAGES, GALLERY_COPIES = 5, 9
 def bars(results: Results, titles: dict[str, str]) -> Figure:
     """Clean and attacked accuracy of every method, mean and standard deviation over seeds."""
     summaries = results.summaries()
-    kinds = {"clean images": "clean_accuracy", attack_title(results): "robust_accuracy"}
-    columns = {kind: tuple(zip(*(getattr(s, name) for s in summaries), strict=True)) for kind, name in kinds.items()}
-    return plots.accuracy_bars([titles[s.method] for s in summaries], columns, title="Test accuracy")
+    accuracies = {
+        "clean images": [summary.clean_accuracy for summary in summaries],
+        attack_title(results): [summary.robust_accuracy for summary in summaries],
+    }
+    return plots.accuracy_bars([titles[summary.method] for summary in summaries], accuracies, title="Test accuracy")
 
 
 def attack_title(results: Results) -> str:

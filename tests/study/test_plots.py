@@ -42,7 +42,7 @@ def test_texts_do_not_overlap_images_or_each_other():
 
 
 def test_bars_have_the_given_lengths():
-    figure = plots.accuracy_bars(["a", "b"], {"clean": ([0.9, 0.8], [0.01, 0.0]), "attacked": ([0.1, 0.7], [0.0, 0.0])})
+    figure = plots.accuracy_bars(["a", "b"], {"clean": [(0.9, 0.01), (0.8, 0.0)], "attacked": [(0.1, 0.0), (0.7, 0.0)]})
     lengths = [patch.get_width() for patch in figure.axes[0].patches]
     assert lengths == pytest.approx([90, 80, 10, 70])
     pixels(figure)
