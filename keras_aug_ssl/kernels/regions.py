@@ -34,7 +34,8 @@ def inside(boxes: tf.Tensor, size: Size) -> tf.Tensor:
     """(B, H, W) booleans: the pixels in (B, 4) integer rectangles (top, left, bottom, right)."""
     height, width = size
     y, x = tf.range(height)[None, :, None], tf.range(width)[None, None, :]
-    top, left, bottom, right = (boxes[:, side, None, None] for side in range(4))
+    # Not boxes[:, side, None, None]: TensorFlow 2.21 forgets the new axes when it simplifies a slice of a stack.
+    top, left, bottom, right = (edge[:, None, None] for edge in tf.unstack(boxes, axis=1))
     return (y >= top) & (y < bottom) & (x >= left) & (x < right)
 
 
