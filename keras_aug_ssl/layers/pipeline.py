@@ -106,9 +106,11 @@ class Pipeline(CompositeLayer):
         """
         seed = self.seed if seed is None else seed
         seed = draws.fresh_seed() if seed is None else checks.integer("Pipeline.map", "seed", seed)
-        images = images_of(dataset.element_spec)
-        uneven = images.shape.rank == 4 and images.shape[0] is None  # else every batch has one size
-        fill = uneven and all(layer.independent for layer in self.primitives())
+        if not isinstance(dataset, tf.data.Dataset):
+            checks.fail("Pipeline.map", "dataset", "a tf.data.Dataset", dataset, error=TypeError)
+        shape = images_of(dataset.element_spec).shape
+        batched = shape.rank == 4 or not self.independent  # what is mixed comes in batches, of any rank
+        fill = batched and self.independent and shape[0] is None  # else every batch has one size
 
         @tf.autograph.experimental.do_not_convert
         def augment(place: Place, element: Any) -> Any:
@@ -117,7 +119,8 @@ class Pipeline(CompositeLayer):
             run = functools.partial(self._augment, key=key, first=place.first)
             return at_full_size(run, place, element) if fill else run(element)
 
-        return placed(dataset, epoch, seed).map(augment, num_parallel_calls=num_parallel_calls, deterministic=True)
+        in_order = None if num_parallel_calls is None else True  # without workers `map` warns of the argument
+        return placed(dataset, epoch, seed, batched).map(augment, num_parallel_calls, deterministic=in_order)
 
     @classmethod
     def from_keras(cls, stock: Any, **kwargs: Any) -> Pipeline:

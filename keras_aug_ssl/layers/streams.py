@@ -24,12 +24,11 @@ class Place(NamedTuple):
     full: tf.Tensor
 
 
-def placed(dataset: tf.data.Dataset, epoch: Any, seed: int) -> tf.data.Dataset:
-    """Pairs every element with its `Place`; `epoch` as in `Pipeline.map`."""
+def placed(dataset: tf.data.Dataset, epoch: Any, seed: int, batched: bool) -> tf.data.Dataset:
+    """Pairs every element, a batch or a single image, with its `Place`; `epoch` as in `Pipeline.map`."""
     epoch = getattr(epoch, "epoch", epoch)
     # The one source that tells the passes of one data set apart by itself; a pass keeps the first number it sees.
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-    batched = images_of(dataset.element_spec).shape.rank == 4
 
     @tf.autograph.experimental.do_not_convert
     def place(state: Place, paired: Any) -> tuple[Place, Any]:
