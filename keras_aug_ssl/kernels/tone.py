@@ -92,7 +92,9 @@ def _count(level: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
     Along contiguous rows, one an image and channel: six times faster on a CPU than one segment sum over all.
     """
-    counts = tf.raw_ops.DenseBincount(input=_rows(level), size=LEVELS, weights=weights, binary_output=False)
+    rows = _rows(level)
+    counts = tf.raw_ops.DenseBincount(input=rows, size=LEVELS, weights=weights, binary_output=False)
+    counts = counts[: tf.shape(rows)[0]]  # XLA makes one row of none
     return tf.transpose(tf.reshape(counts, [tf.shape(level)[0], level.shape[-1], LEVELS]), [0, 2, 1])
 
 
