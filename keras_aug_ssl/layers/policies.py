@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import colour, geometry
 from keras_aug_ssl.layers.affine import RandomAffine
-from keras_aug_ssl.layers.base import Finish, Parameters
+from keras_aug_ssl.layers.base import Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Spec
 from keras_aug_ssl.layers.colour import RandomContrast
 from keras_aug_ssl.layers.composite import CompositeLayer
@@ -43,20 +43,17 @@ class Severity(NamedTuple):
 
 
 class _Sharpness(RandomSharpness):
-    """Sharpness of the few images that drew it, on rounded values where images are of whole numbers, as in Pillow.
-
-    Not compiled: how many there are changes from batch to batch.
-    """
-
-    computes = False
+    """Sharpness of the few images that drew it; not compiled, since how many there are changes from batch to batch."""
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((layer, parameters),) = steps
-        images, drew = finish(batch.images), tf.where(parameters["factor"] != 1.0)
+        images, drew = tf.cast(batch.images, tf.float32), tf.where(parameters["factor"] != 1.0)
         some = batch.replace(images=tf.gather_nd(images, drew))
-        changed = super().run([(layer, {"factor": tf.gather_nd(parameters["factor"], drew)})], some, finish, False)
-        return batch.replace(images=tf.tensor_scatter_nd_update(images, drew, changed.images))
+        factor = tf.gather_nd(parameters["factor"], drew)
+        changed = super().run([(layer, {"factor": factor})], some, tf.identity, False).images
+        images = tf.tensor_scatter_nd_update(images, drew, changed)
+        return batch.replace(images=compiled(finish, jit)(images))
 
 
 class PolicyLayer(CompositeLayer):
