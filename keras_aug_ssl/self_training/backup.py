@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ import numpy as np
 KEPT = 2
 """States kept: another callback's backup may be one epoch behind."""
 
-WEIGHTS = "model.weights.h5"
 _NAME = re.compile(r"epoch-(\d+)$")
 
 
@@ -30,13 +29,11 @@ class State(NamedTuple):
         epoch: number of finished epochs.
         facts: what JSON holds.
         arrays: everything else.
-        weights: file of the model's weights and optimizer.
     """
 
     epoch: int
     facts: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    weights: Path
 
 
 class Backup:
@@ -49,9 +46,7 @@ class Backup:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
 
-    def save(
-        self, epoch: int, facts: dict[str, Any], arrays: dict[str, np.ndarray], write_weights: Callable[[Path], None]
-    ) -> None:
+    def save(self, epoch: int, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Saves the state after `epoch` finished epochs, and removes all but the last ones."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._sweep()
@@ -59,7 +54,6 @@ class Backup:
         draft.mkdir()
         np.savez(draft / "arrays.npz", allow_pickle=False, **arrays)
         (draft / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-        write_weights(draft / WEIGHTS)
         for path in (*draft.iterdir(), draft):
             _flush(path)
         if place.exists():  # an epoch that is trained again after a resume, with the same result
@@ -81,7 +75,7 @@ class Backup:
         facts = json.loads((place / "facts.json").read_text(encoding="utf-8"))
         with np.load(place / "arrays.npz") as stored:
             arrays = {name: stored[name] for name in stored.files}
-        return State(epoch, facts, arrays, place / WEIGHTS)
+        return State(epoch, facts, arrays)
 
     def clear(self) -> None:
         """Removes all states."""
@@ -100,6 +94,17 @@ class Backup:
 
     def _place(self, epoch: int) -> Path:
         return self.directory / f"epoch-{epoch:06d}"
+
+
+def numbered(name: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns a list of arrays as a dict of names."""
+    return {f"{name}:{index}": array for index, array in enumerate(arrays)}
+
+
+def unnumbered(name: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Returns the list that `numbered` made names of, from among others."""
+    count = sum(key.startswith(f"{name}:") for key in arrays)
+    return [arrays[f"{name}:{index}"] for index in range(count)]
 
 
 def _flush(path: Path) -> None:

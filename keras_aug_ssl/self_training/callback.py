@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.backup import Backup, State
+from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
@@ -25,6 +25,7 @@ from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rewinding import Rewinder
 from keras_aug_ssl.self_training.rules import Rule, Threshold
+from keras_aug_ssl.self_training.teachers import set_training_state, training_state
 from keras_aug_ssl.self_training.training_set import make_training_set
 
 OWNER = "SelfTraining"
@@ -213,9 +214,10 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         self._finished_epochs = epoch + 1
         if self._backup is not None:
             books, rewind = self._labeller.books, self._rewinder
-            arrays = books.arrays() | {f"rewind/{name}": value for name, value in rewind.arrays().items()}
+            arrays = books.arrays() | numbered("model", training_state(self.model))
+            arrays |= {f"rewind/{name}": value for name, value in rewind.arrays().items()}
             facts = books.numbers() | {"rewind": rewind.numbers(), "alarms": [vars(alarm) for alarm in self.alarms_]}
-            self._backup.save(epoch + 1, facts, arrays, self.model.save_weights)
+            self._backup.save(epoch + 1, facts, arrays)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Takes the rows from the board, so that a later fit without this callback sees labelled rows only."""
@@ -263,7 +265,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
                 OWNER, "backup_dir", f"a state of this pool's {len(self.pool)} rows", len(state.arrays["label"]),
                 "It belongs to another run: use one directory for each.",
             )  # fmt: skip
-        self.model.load_weights(state.weights)
+        set_training_state(self.model, unnumbered("model", state.arrays))
         self._labeller.books = Books.restored(state.arrays, state.facts)
         self._rewinder = Rewinder.restored(state.arrays, state.facts["rewind"])
         self.alarms_ = [Alarm(**alarm) for alarm in state.facts["alarms"]]

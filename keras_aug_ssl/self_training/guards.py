@@ -9,14 +9,14 @@ import dataclasses
 
 import numpy as np
 
-FEWEST_ROWS = 100
+FEWEST_ROWS = 200
 """Below this many rows a share says too little for an alarm."""
 
 FEWEST_LABELED = 20
 LARGEST_FLIP_RATE = 0.3
 LARGEST_DROP, LARGEST_RISE = 0.3, 0.5
 LARGEST_FALL_OF_CONFIDENCE = 0.2
-LEAST_DIVERSITY = 0.5
+LEAST_DIVERSITY = 0.25
 LARGEST_NORMALIZATION_GAP = 0.3
 
 
@@ -29,8 +29,8 @@ class Facts:
         accepted: rows in use.
         kept: rows in use before and after.
         relabelled: of those, rows whose label changed.
-        confidence: mean over the pool.
-        mix: (K,) share of each predicted class over the pool; None where rows have no single class.
+        confidence: mean over the pool; None where predictions have none.
+        mix: (K,) share of each class among the rows in use; None where rows have no single class.
         prior: (K,) share of each class among the labelled rows; None likewise.
         inference: accuracy on labelled rows, predicted as the pool is; None where it isn't measured.
         training: the same in training mode, where BatchNormalization uses the batch's own statistics.
@@ -41,7 +41,7 @@ class Facts:
     accepted: int
     kept: int
     relabelled: int
-    confidence: float
+    confidence: float | None = None
     mix: np.ndarray | None = None
     prior: np.ndarray | None = None
     inference: float | None = None
@@ -70,7 +70,7 @@ class Alarm:
 def alarms(round: int, now: Facts, before: Facts | None) -> list[Alarm]:
     """Returns the alarms of a round, given the facts of the one before."""
     found = {"normalization": _normalization(now), "collapse": _collapse(now), "flips": _flips(now)}
-    if before is not None and now.rows >= FEWEST_ROWS:
+    if before is not None:
         found |= {"acceptance": _acceptance(now, before), "confidence": _confidence(now, before)}
     return [Alarm(kind, round, message) for kind, message in found.items() if message]
 
@@ -88,15 +88,15 @@ def _normalization(now: Facts) -> str | None:
 
 
 def _collapse(now: Facts) -> str | None:
-    if now.mix is None or now.prior is None or now.rows < FEWEST_ROWS or not now.accepted:
+    if now.mix is None or now.prior is None or now.accepted < FEWEST_ROWS:
         return None
     found, expected = _effective_number(now.mix), _effective_number(now.prior)
-    if found >= LEAST_DIVERSITY * expected:
+    if found - 1.0 >= LEAST_DIVERSITY * (expected - 1.0):
         return None
     return (
-        f"the model predicts as few classes as {found:.1f} equally frequent ones, the labelled rows {expected:.1f}; "
-        "it is collapsing onto few. Select per class (TopK, TopFraction), start later, or check that the pool has all "
-        "classes."
+        f"the rows in use are as few classes as {found:.1f} equally frequent ones, the labelled rows {expected:.1f}: "
+        "the model is collapsing onto few. Select per class (TopK, TopFraction), start later, or check that the pool "
+        "has all classes."
     )
 
 
@@ -121,6 +121,8 @@ def _acceptance(now: Facts, before: Facts) -> str | None:
 
 
 def _confidence(now: Facts, before: Facts) -> str | None:
+    if before.confidence is None or now.confidence is None or now.rows < FEWEST_ROWS:
+        return None
     if before.confidence - now.confidence <= LARGEST_FALL_OF_CONFIDENCE:
         return None
     return (

@@ -122,7 +122,7 @@ class Labeller:
             return self.books.ledger.label[rows]
         targets = np.empty((len(rows), 2 if self.outputs.kind == BINARY else self.outputs.units), np.float32)
         known = np.zeros(len(rows), bool)
-        if self.choice.stay is None:  # rows that came in earlier keep the target they came with
+        if self.choice.stay is None and len(self.books.selected):  # rows that came in earlier keep the target they came with
             known = np.isin(rows, self.books.selected.rows)
             targets[known] = self.books.selected.targets
         fresh = rows[~known]
@@ -140,12 +140,12 @@ class Labeller:
             accepted=len(books.selected),
             kept=books.change.kept,
             relabelled=books.change.relabelled,
-            confidence=float(np.mean(scores.confidence)),
         )
         if self.prior is None:
             return facts
-        mix = np.bincount(scores.label, minlength=self.outputs.num_classes) / len(self.pool)
-        facts = dataclasses.replace(facts, mix=mix, prior=self.prior)
+        counts = np.bincount(books.ledger.label[books.selected.rows], minlength=self.outputs.num_classes)
+        confidence, mix = float(np.mean(scores.confidence)), counts / max(1, len(books.selected))
+        facts = dataclasses.replace(facts, confidence=confidence, mix=mix, prior=self.prior)
         if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers()):
             return facts
         x, classes = self._checked

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from keras_aug_ssl import checks
 from keras_aug_ssl.self_training.augmenting import key_of, keyed
 from keras_aug_ssl.self_training.rules import Rule
 from keras_aug_ssl.self_training.teachers import dropout_only
@@ -24,7 +26,7 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
     """
 
     def __init__(self, owner: str, model: keras.Model, rule: Rule) -> None:
-        self._model, self._view = model, keyed(owner, "view", rule.view)
+        self._owner, self._model, self._view = owner, model, keyed(owner, "view", rule.view)
         self._dropout = isinstance(rule.passes, int) and self._view is None
         models = [model] * rule.passes if isinstance(rule.passes, int) else list(rule.passes)
         traced = {id(each): _forward(each, self._dropout) for each in models}
@@ -34,6 +36,14 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
         """Yields, for each pass over a block that begins at row `first`, a function and what to call it on."""
         for number, call in enumerate(self._calls):
             yield call, x if self._view is None else self._view(x, key_of(first, number))
+
+    def check(self, uncertainty: np.ndarray) -> None:
+        """Raises when dropout made no difference at all."""
+        if self._dropout and uncertainty.max() < 1e-6:  # rounding alone makes it differ from 0
+            checks.fail(
+                self._owner, "passes", "used with a model that has Dropout, or with a view", self._model.name,
+                "All passes agree: add Dropout layers, or pass view=, an augmentation, or an ensemble of models.",
+            )  # fmt: skip
 
     def __enter__(self) -> Passes:
         self._state = contextlib.ExitStack()

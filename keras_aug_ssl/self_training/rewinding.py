@@ -7,8 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_aug_ssl.self_training.backup import numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.ledger import ROLLED_BACK
+from keras_aug_ssl.self_training.teachers import set_training_state, training_state
 
 
 class Rewinder:
@@ -21,7 +23,7 @@ class Rewinder:
 
     def stage(self, books: Books, model: keras.Model) -> None:
         """Notes how things are before a selection that may or may not be accepted."""
-        self._staged = books.copy(), [keras.ops.convert_to_numpy(variable) for variable in _variables(model)]
+        self._staged = books.copy(), training_state(model)
 
     def commit(self) -> None:
         """Makes the noted state the point to go back to: the selection was accepted."""
@@ -38,8 +40,7 @@ class Rewinder:
         self._staged = None
         if self._books is None:
             return books
-        for variable, value in zip(_variables(model), self._values, strict=True):
-            variable.assign(value)
+        set_training_state(model, self._values)
         earlier = self._books.copy()
         lost = books.ledger.selected & ~earlier.ledger.selected
         earlier.ledger.label[lost] = books.ledger.label[lost]
@@ -51,7 +52,7 @@ class Rewinder:
         """Returns the large part, to be saved."""
         if self._books is None:
             return {}
-        return {**self._books.arrays(), **{f"variable-{index}": value for index, value in enumerate(self._values)}}
+        return self._books.arrays() | numbered("model", self._values)
 
     def numbers(self) -> dict[str, Any] | None:
         """Returns the small part, as JSON takes it."""
@@ -63,11 +64,6 @@ class Rewinder:
         rewinder = cls()
         if numbers is not None:
             own = {name.removeprefix("rewind/"): value for name, value in arrays.items() if name.startswith("rewind/")}
-            count = sum(name.startswith("variable-") for name in own)
             rewinder._books = Books.restored(own, numbers)
-            rewinder._values = [own[f"variable-{index}"] for index in range(count)]
+            rewinder._values = unnumbered("model", own)
         return rewinder
-
-
-def _variables(model: keras.Model) -> list[Any]:
-    return [*model.variables, *model.optimizer.variables]

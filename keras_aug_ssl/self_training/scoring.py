@@ -95,6 +95,8 @@ class Scorer:
             if progress is not None:
                 progress.update(columns.filled)
         label, confidence, uncertainty, *scores = columns.arrays
+        if self._passes is not None:
+            self._passes.check(uncertainty)
         row = tf.range(total, dtype=tf.int64)
         weights = [
             _weights(self._owner, rule, Rows(row, tf.constant(label), tf.constant(score)), known, context)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from keras_aug_ssl import checks
 
@@ -14,12 +16,35 @@ from keras_aug_ssl import checks
 @contextlib.contextmanager
 def unchanged(variables: Iterable[Any]) -> Iterator[None]:
     """Puts variables back afterwards, bit for bit."""
-    kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in variables]
+    kept = [(variable, value_of(variable)) for variable in variables]
     try:
         yield
     finally:
         for variable, value in kept:
             variable.assign(value)
+
+
+def value_of(variable: Any) -> tf.Tensor:
+    """A copy of what a Keras variable holds."""
+    return tf.identity(variable.value)
+
+
+def training_state(model: keras.Model) -> list[np.ndarray]:
+    """Returns copies of all that training changes: weights, statistics, random state and the optimizer."""
+    return [value_of(variable).numpy() for variable in _training_variables(model)]
+
+
+def set_training_state(model: keras.Model, values: list[np.ndarray]) -> None:
+    """Puts back what `training_state` returned."""
+    for variable, value in zip(_training_variables(model), values, strict=True):
+        variable.assign(value)
+
+
+def _training_variables(model: keras.Model) -> list[Any]:
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [*(variable for variable in model.variables if id(variable) not in metrics), *model.optimizer.variables]
 
 
 @contextlib.contextmanager

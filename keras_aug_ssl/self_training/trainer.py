@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.backup import Backup, State
+from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
@@ -23,6 +23,7 @@ from keras_aug_ssl.self_training.labeller import Labeller
 from keras_aug_ssl.self_training.outputs import encode
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rules import Rule, TopFraction
+from keras_aug_ssl.self_training.teachers import set_training_state, training_state
 from keras_aug_ssl.self_training.training_set import make_training_set
 
 OWNER = "SelfTrainer"
@@ -178,18 +179,17 @@ class SelfTrainer(Outcome):
 
     def _save(self, backup: Backup, model: keras.Model) -> None:
         books, run = self._labeller.books, self._run
-        arrays = books.arrays() | {f"best/{index}": value for index, value in enumerate(run.best_weights)}
+        arrays = books.arrays() | numbered("model", training_state(model)) | numbered("best", run.best_weights)
         facts = books.numbers() | {"scores": run.scores, "histories": run.histories, "best": run.best}
-        backup.save(run.finished, facts, arrays, model.save_weights)
+        backup.save(run.finished, facts, arrays)
 
     def _resume(self, state: State) -> keras.Model:
         """Puts the books back and returns the model of the last finished training of an interrupted run."""
         model = self._model(state.epoch - 1)
         self._labeller.use(model, self._feeder.labeled)  # builds it
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(state.weights)
+        set_training_state(model, unnumbered("model", state.arrays))
         self._labeller.books = Books.restored(state.arrays, state.facts)
-        best = [state.arrays[f"best/{index}"] for index in range(len(model.get_weights()))]
+        best = unnumbered("best", state.arrays)
         self._run = _Run(state.facts["histories"], state.facts["scores"], state.facts["best"], best)
         return model
 
