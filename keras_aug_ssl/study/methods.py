@@ -44,14 +44,19 @@ class Method:
 
 
 def augmentation() -> Pipeline:
-    """Changes that leave a digit the digit it is: no flips, which turn 2 into no digit, and no turns of 6 into 9."""
-    outside: dict[str, Any] = {"fill_mode": "constant"}
+    """Changes that leave a digit the digit it is: no flips, which turn 2 into no digit, and no turns of 6 into 9.
+
+    Strong ones: chosen on a part of the training images kept back, where they were half a point better than the geometry
+    alone, for the labelled images and for what self-training learns from its own labels.
+    """
+    values = {"value_range": (0, 1)}
     return Pipeline([
-        layers.RandomTranslation(0.15, 0.15, **outside),
-        layers.RandomRotation(0.05, **outside),
-        layers.RandomZoom(0.2, **outside),
-        layers.RandomShear(0.2, 0.2, **outside),
-        layers.RandomElasticTransform(0.3, **outside),
+        layers.RandomShear(0.2, 0.1),
+        layers.RandomTranslation(0.15, 0.15),
+        layers.RandomRotation(0.08),
+        layers.RandomZoom(0.25),
+        layers.RandomContrast(0.5, **values),
+        layers.RandomErasing(0.7, **values),
     ])  # fmt: skip
 
 
