@@ -14,10 +14,9 @@ LEVELS = 256
 
 
 def posterize(values: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """Keeps the (B,) highest `bits` of an 8-bit scale: 8 changes nothing, 1 leaves two tones."""
+    """Keeps the (B,) highest `bits` of the nearest of 256 levels: 8 changes nothing, 1 leaves two tones."""
     step = tf.pow(2.0, 8.0 - _per_image(bits, values))
-    level = tf.round(values * 255.0 * 1024.0) / 1024.0  # absorbs that k / 255 * 255 is not always k
-    kept = step * tf.floor(level / step) / 255.0
+    kept = step * tf.floor(tf.round(values * 255.0) / step) / 255.0
     return tf.where(step <= 1.0, values, kept)
 
 
