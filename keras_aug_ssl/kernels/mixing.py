@@ -97,7 +97,8 @@ def share_outside(box: tf.Tensor, size: Size) -> tf.Tensor:
     pixels = height * width
     top, left, bottom, right = tf.unstack(box, axis=1)
     kept = pixels - (bottom - top) * (right - left)
-    return tf.cast(kept, tf.float32) / tf.cast(pixels, tf.float32)
+    # In float64 first: a graph turns a division by a constant into a product, which rounds twice.
+    return tf.cast(tf.cast(kept, tf.float64) / tf.cast(pixels, tf.float64), tf.float32)
 
 
 def share_of_boxes(corners: tf.Tensor, rectangle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -116,6 +116,8 @@ class MixingLayer(AugmentationLayer):
         if self.needs_labels and spec.labels is None:
             advice = "Partners are chosen by them: call the layer with (x, labels)."
             checks.fail(type(self).__name__, "inputs", "examples with their labels", "no labels", advice)
+        if spec.labels is not None:
+            spec = spec._replace(labels=tf.convert_to_tensor(spec.labels))
         # By the batch, not by the image: who is whose partner can't be said of one image alone.
         partner_key, weight_key = draws.split(draws.fold_in(key, spec.first), 2)
         partner = self.partners(spec, partner_key)
