@@ -48,14 +48,24 @@ def augmentation() -> Pipeline:
     Strong ones: on a part of the training images that was kept back they were half a point better than the geometry
     alone, and self-training on them no longer fell below its start.
     """
-    values: dict[str, tuple[float, float]] = {"value_range": (0, 1)}
     return Pipeline([
         layers.RandomShear(0.2, 0.1),
         layers.RandomTranslation(0.15, 0.15),
         layers.RandomRotation(0.08),
         layers.RandomZoom(0.25),
-        layers.RandomContrast(0.5, **values),
-        layers.RandomErasing(0.7, **values),
+        layers.RandomContrast(0.5, value_range=(0, 1)),
+        layers.RandomErasing(0.7, value_range=(0, 1)),
+    ])  # fmt: skip
+
+
+def gentle_augmentation() -> Pipeline:
+    """Geometry alone, for images that are attacked besides: half erased and attacked, too little of a digit is left."""
+    return Pipeline([
+        layers.RandomTranslation(0.15, 0.15, fill_mode="constant"),
+        layers.RandomRotation(0.05, fill_mode="constant"),
+        layers.RandomZoom(0.2, fill_mode="constant"),
+        layers.RandomShear(0.2, 0.2, fill_mode="constant"),
+        layers.RandomElasticTransform(0.3, fill_mode="constant"),
     ])  # fmt: skip
 
 
@@ -68,7 +78,7 @@ def recipe(
     another feeder, rows would differ by the order of their batches too.
 
     Args:
-        augmented: batches pass through `augmentation()`.
+        augmented: batches pass through `augmentation()`, or `gentle_augmentation()` when attacked.
         self_trained: the network labels the unlabelled images from 30 % of the steps on, and learns from those it is
             95 % sure of; a quarter of every batch stays labelled.
         attacked: the network learns from PGD's images in place of the clean ones.
@@ -84,11 +94,12 @@ def recipe(
             max_iter=None if self_trained else 0,
             oracle=task.y_hidden,
         )
+        augment = gentle_augmentation() if attacked else augmentation()
         feeder = self_training.training_set(
             task.x_labeled,
             task.y_labeled,
             batch_size=BATCH_SIZE,
-            augment=augmentation() if augmented else None,
+            augment=augment if augmented else None,
             labeled_fraction=LABELED_FRACTION,
             steps=steps_per_epoch,
             seed=task.seed,
