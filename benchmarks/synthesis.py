@@ -4,8 +4,8 @@
 
 Time: both are called in turn on the same rows of 50 columns (A B, A B, ...), so that a drift of the machine's speed
 meets both; reported are the medians, their range and the median of the ratios run by run. Alike: how far new examples
-are from the nearest and from the five nearest given ones of their class, and how often the nearest given one of all is
-of their class; mean and spread over seeds. Two samples are compared by the Kolmogorov-Smirnov distance, beside the
+are from the nearest given one of their class, from the five nearest, and from the centre of the class; mean and spread
+over seeds. Two samples are compared by the Kolmogorov-Smirnov distance, beside the
 distance of two seeds of imbalanced-learn, which is what chance alone gives.
 """
 
@@ -45,7 +45,7 @@ SAMPLERS: dict[str, Sampler] = {
 def table_rows(rows: int, shares: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Rows of 50 columns, 20 of them informative, in classes of the given shares."""
     return make_classification(
-        rows, 50, n_informative=20, n_classes=len(shares), n_clusters_per_class=2, weights=shares, random_state=0
+        rows, 50, n_informative=20, n_classes=len(shares), n_clusters_per_class=2, weights=list(shares), random_state=0
     )
 
 
@@ -86,13 +86,13 @@ def neighbour_statistics(x: np.ndarray, y: np.ndarray, sampler: Sampler, seed: i
     """One number a new example for each statistic."""
     more, labels = sampler(x, y, seed)
     new, labels = more[len(x) :], labels[len(x) :]
-    one, five = np.empty(len(new)), np.empty(len(new))
+    one, five, centre = (np.empty(len(new)) for _ in range(3))
     for label in np.unique(labels):
-        rows = labels == label
-        distances, _ = NearestNeighbors(n_neighbors=5).fit(x[y == label]).kneighbors(new[rows])
+        rows, given = labels == label, x[y == label]
+        distances, _ = NearestNeighbors(n_neighbors=5).fit(given).kneighbors(new[rows])
         one[rows], five[rows] = distances[:, 0], distances.mean(1)
-    nearest = NearestNeighbors(n_neighbors=1).fit(x).kneighbors(new, return_distance=False)[:, 0]
-    return {"to the nearest": one, "to five": five, "nearest is of the class": (y[nearest] == labels).astype(float)}
+        centre[rows] = np.linalg.norm(new[rows] - given.mean(0), axis=1)
+    return {"to the nearest": one, "to five, mean": five, "to the centre": centre}
 
 
 def alike(name: str, x: np.ndarray, y: np.ndarray, seeds: int) -> list[str]:
