@@ -12,8 +12,8 @@ from keras_aug_ssl import testing as testing
 from keras_aug_ssl.adversarial import BIM as BIM
 from keras_aug_ssl.adversarial import FGSM as FGSM
 from keras_aug_ssl.adversarial import PGD as PGD
-from keras_aug_ssl.adversarial import AttackResult as AttackResult
 from keras_aug_ssl.adversarial import AdversarialTraining as AdversarialTraining
+from keras_aug_ssl.adversarial import AttackResult as AttackResult
 from keras_aug_ssl.adversarial import GaussianNoise as GaussianNoise
 from keras_aug_ssl.adversarial import MomentumFGSM as MomentumFGSM
 from keras_aug_ssl.adversarial import RandomFGSM as RandomFGSM

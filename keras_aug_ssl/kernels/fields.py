@@ -29,7 +29,7 @@ def elastic(
 
 
 def thin_plate(displacements: tf.Tensor, points_per_side: int, size: Size) -> tf.Tensor:
-    """Thin-plate spline through a regular grid of control points (Bookstein 1989): U(r) = r^2 log r, and an affine part.
+    """Thin-plate spline through a regular grid of control points (Bookstein 1989): U(r) = r^2 log r, and affine.
 
     Args:
         displacements: (B, n * n, 2) of (dx, dy) pixels at the control points, row by row; the outer ones lie on the

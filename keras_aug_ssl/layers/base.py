@@ -166,7 +166,7 @@ class AugmentationLayer(keras.layers.Layer):
         if not training:
             return self._infer(inputs)
         self._check_values(inputs)
-        key = draws.as_key(self.seed_generator.next() if seed is None else seed)
+        key = self._next_key() if seed is None else draws.as_key(seed)
         return self._in_graph(self._augment, inputs, key, 0)
 
     @tf.autograph.experimental.do_not_convert
@@ -203,6 +203,13 @@ class AugmentationLayer(keras.layers.Layer):
         return {**super().get_config(), **own}
 
     # --- how it comes about ---------------------------------------------------------------------------------------
+
+    def _next_key(self) -> tf.Tensor:
+        """The next key of the layer's own sequence; the replicas of a distributed step draw for themselves."""
+        key, replica = draws.as_key(self.seed_generator.next()), tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return key
+        return draws.fold_in(key, replica.replica_id_in_sync_group)
 
     def _augment(self, inputs: Any, key: tf.Tensor, first: Any) -> Any:
         batch, layout = self._unpack(inputs)

@@ -81,7 +81,7 @@ class PolicyLayer(CompositeLayer):
         fill_value: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        reading = {"interpolation": interpolation, "fill_mode": fill_mode, "fill_value": fill_value}
+        reading: dict[str, Any] = {"interpolation": interpolation, "fill_mode": fill_mode, "fill_value": fill_value}
         layers = [
             RandomAffine(**reading),
             RandomContrast(0.0, value_range),
@@ -155,13 +155,13 @@ class PolicyLayer(CompositeLayer):
     def _linear(self, amount: dict[str, tf.Tensor], channels: int) -> Parameters:
         """The colour change of (B, n) signed strengths: `matrix` and `of_mean`."""
         black = self.black_and_white[0]
-        total: colour.Linear | None = None
+        changes = []
         for slot in range(amount["contrast"].shape[1]):
             lighter, colourful, harder = (1.0 + self.severity.enhance * amount[name][:, slot] for name in COLOUR)
             change = colour.compose(colour.scale(lighter, channels, black), colour.saturation(colourful, channels))
             change = colour.compose(change, colour.contrast_of_grey(harder, channels))
-            total = change if total is None else colour.compose(total, change)
-        return total._asdict()
+            changes.append(change)
+        return colour.compose_all(changes)._asdict()
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "value_range": self.black_and_white, **self._reading}

@@ -62,11 +62,12 @@ def attacked_images(results: Results, images: Images, titles: dict[str, str], fo
     """One test image per class as it is, and as the attack on each network of seed 0 changed it, with what it read."""
     chosen = shown(images.y_test)
     truth = images.y_test[chosen]
-    rows, names, captions = [images.x_test[chosen]], ["clean image"], [[(f"is {label}", False) for label in truth]]
+    rows, names, captions = [images.x_test[chosen]], ["clean image"], [[(images.name(label), False) for label in truth]]
     for method in dict.fromkeys(row.method for row in results.asked()):
         with np.load(Path(folder) / "attacked" / f"{method}-0.npz") as attacked:
             rows.append(attacked["x"])
-            captions.append([(f"reads {c}", bool(c != t)) for c, t in zip(attacked["read_as"], truth, strict=True)])
+            read = zip(attacked["read_as"], truth, strict=True)
+            captions.append([(images.name(seen), bool(seen != label)) for seen, label in read])
         names.append(f"{titles[method]},\nattacked")
     title = f"What each network reads under {attack_title(results)} (bold: fooled)"
     return plots.image_grid(rows, title=title, row_titles=names, captions=captions)

@@ -121,6 +121,7 @@ class ShowEpochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         shown = {"loss": "loss {:.3f}", "n_pseudo": "{:.0f} pseudo-labels"}
-        detail = "  ".join(text.format(logs[name]) for name, text in shown.items() if logs and name in logs)
+        logs = logs or {}
+        detail = "  ".join(text.format(logs[name]) for name, text in shown.items() if logs.get(name))
         done, total = (count * self._steps_per_epoch for count in (epoch + 1, self.params["epochs"]))
         self._progress.trained(done, total, detail)

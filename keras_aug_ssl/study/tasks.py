@@ -32,27 +32,36 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Training and test images of a data set, floats in [0, 1]; the tasks of all seeds are cut from them."""
+    """Training and test images of a data set, floats in [0, 1]; the tasks of all seeds are cut from them.
+
+    `class_names` may be empty: classes are then called by their numbers.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    class_names: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, name: str, data_dir: str | None = None) -> Images:
         """Reads a data set by the name `keras_aug_ssl.data.load` knows it under."""
-        train, test = data.load(name, data_dir=data_dir)
+        dataset = data.load(name, data_dir=data_dir)
+        train, test = dataset
         for part in (train, test):
             if part.x.ndim != 4 or part.x.dtype != np.uint8 or part.y.ndim != 1 or part.y.dtype.kind != "i":
                 checks.fail("study", "dataset", "a set of images (N, H, W, C), uint8, with one class number each", name)
         chosen = np.random.default_rng(0).permutation(len(test.x))[:TEST_IMAGES]
-        return cls(_unit(train.x), train.y, _unit(test.x[chosen]), test.y[chosen])
+        return cls(_unit(train.x), train.y, _unit(test.x[chosen]), test.y[chosen], dataset.class_names)
 
     @property
     def num_classes(self) -> int:
         """Number of classes among the training images."""
         return len(np.unique(self.y_train))
+
+    def name(self, label: int) -> str:
+        """What a reader knows a class by."""
+        return self.class_names[label] if self.class_names else str(label)
 
     def task(self, labels: int, seed: int) -> Task:
         """Keeps the labels of `labels` training images, equally many of each class, and hides the others'."""
