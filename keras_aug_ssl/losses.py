@@ -143,4 +143,5 @@ def augmented_views(
         weights = tf.stack([own] + [tf.zeros_like(own)] * (views - 1), 1)
         return tf.ensure_shape(rows, [None, *images.shape[1:]]), tf.repeat(labels, views, 0), tf.reshape(weights, [-1])
 
-    return placed(dataset, epoch, seed, batched=True).map(spread, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    places = placed(dataset, epoch, seed, batched=True)
+    return places.map(spread, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

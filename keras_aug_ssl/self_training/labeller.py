@@ -122,7 +122,7 @@ class Labeller:
             return self.books.ledger.label[rows]
         targets = np.empty((len(rows), 2 if self.outputs.kind == BINARY else self.outputs.units), np.float32)
         known = np.zeros(len(rows), bool)
-        if self.choice.stay is None and len(self.books.selected):  # rows that came in earlier keep the target they came with
+        if self.choice.stay is None and len(self.books.selected):  # they keep their target
             known = np.isin(rows, self.books.selected.rows)
             targets[known] = self.books.selected.targets
         fresh = rows[~known]
