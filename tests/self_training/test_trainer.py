@@ -1,0 +1,113 @@
+"""Rounds with weights made anew."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import keras_aug_ssl as kas
+from tests.self_training.cases import clusters, equal_weights, network
+
+X, Y, POOL, HIDDEN = clusters()
+FEEDING = {"epochs": 3, "batch_size": 8, "steps": 6}
+
+
+def build(number):
+    return network(seed=10 * number, dropout=0.2)
+
+
+def trained(build_model=build, **options):
+    fitting = {name: options.pop(name) for name in ("validation_data", "oracle", "callbacks") if name in options}
+    trainer = kas.SelfTrainer(build_model, **({"rounds": 3} | options))
+    return trainer.fit(X, Y, POOL, **FEEDING, **fitting)
+
+
+def test_a_curriculum_over_the_rounds():
+    trainer = trained(oracle=HIDDEN, rounds=4, select=kas.rules.TopFraction(0.25, step=0.25))
+    added = [history["n_pseudo"] for history in trainer.history_]
+    assert [set(each) for each in added[:3]] == [{0.0}, {30.0}, {60.0}] and added[4][0] > added[2][0]
+    assert trainer.n_iter_ == 4 and trainer.history_[-1]["pseudo_accuracy"][-1] > 0.9
+    assert np.mean(trainer.model_.predict(POOL, verbose=0).argmax(1) == HIDDEN) > 0.9
+    np.testing.assert_array_equal(trainer.transduction_[: len(Y)], Y)
+
+
+def test_no_rounds_is_one_plain_training():
+    plain = build(0)
+    st = kas.SelfTraining(POOL, kas.rules.TopFraction(0.2))
+    plain.fit(st.training_set(X, Y, 8, steps=6), epochs=3, verbose=0)
+    assert equal_weights(trained(rounds=0).model_, plain)
+
+
+def test_the_best_round_is_kept():
+    calls = []
+
+    def worse_each_time(number):
+        calls.append(number)
+        rate = 0.05 if number == 1 else 0.0
+        return network(seed=number, optimizer=keras.optimizers.Adam(rate))
+
+    trainer = trained(worse_each_time, validation_data=(POOL, HIDDEN))
+    assert calls == [0, 1, 2, 3] and trainer.best_round_ == 1 and len(trainer.scores_) == 4
+    accuracy = trainer.model_.evaluate(POOL, HIDDEN, verbose=0, return_dict=True)["accuracy"]
+    assert accuracy == pytest.approx(trainer.scores_[1]["accuracy"])
+    assert trained(worse_each_time).best_round_ == 3
+
+
+def test_one_model_trained_on():
+    models = []
+
+    def once():
+        models.append(network())
+        return models[-1]
+
+    trainer = trained(once, reinitialize=False)
+    assert len(models) == 1 and trainer.model_ is models[0]
+    assert int(models[0].optimizer.iterations) == 4 * 3 * 6
+
+
+def test_soft_labels_as_noisy_student_has_them():
+    trainer = trained(
+        lambda n: network(n, loss="categorical_crossentropy"), labels="soft", select=kas.rules.Threshold(0.3)
+    )
+    assert trainer.history_[-1]["n_pseudo"][-1] == len(POOL) and trainer.termination_condition_ == "all_labeled"
+
+
+def test_new_callbacks_for_every_training():
+    trainer = trained(callbacks=lambda: [keras.callbacks.EarlyStopping("loss", min_delta=99.0, patience=1)])
+    assert [len(history["loss"]) for history in trainer.history_] == [2] * 4
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 7:
+                raise KeyboardInterrupt
+
+    whole = trained(validation_data=(POOL, HIDDEN))
+    with pytest.raises(KeyboardInterrupt):
+        trained(validation_data=(POOL, HIDDEN), backup_dir=tmp_path, callbacks=lambda: [Fail()])
+    resumed = trained(validation_data=(POOL, HIDDEN), backup_dir=tmp_path)
+    assert equal_weights(whole.model_, resumed.model_)
+    assert resumed.scores_ == whole.scores_ and resumed.best_round_ == whole.best_round_
+    np.testing.assert_array_equal(resumed.labeled_iter_, whole.labeled_iter_)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: kas.SelfTrainer(3), TypeError, "`build_model` must be a function"),
+        (lambda: kas.SelfTrainer(build, rounds=-1), ValueError, "`rounds` must be"),
+        (lambda: kas.SelfTrainer(build, labels="x"), ValueError, "`labels` must be"),
+        (
+            lambda: kas.SelfTrainer(lambda: 3).fit(X, Y, POOL),
+            TypeError,
+            "`build_model` must be a function that returns",
+        ),
+        (lambda: kas.SelfTrainer(build).fit(X, Y, POOL, epochs=0), ValueError, "`epochs` must be"),
+    ],
+)
+def test_bad_input_is_named(make, error, message):
+    with pytest.raises(error, match=f"SelfTrainer: {message}"):
+        make()
