@@ -13,7 +13,7 @@ from keras_aug_ssl.adversarial.balls import spread
 from keras_aug_ssl.adversarial.base import Attack
 from keras_aug_ssl.adversarial.loop import Best, ascend, iterate, restart
 from keras_aug_ssl.adversarial.problem import Found, Problem
-from keras_aug_ssl.adversarial.steps import Momentum, Plain, steepest
+from keras_aug_ssl.adversarial.steps import Momentum, Plain, Step, steepest
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -98,6 +98,10 @@ class IterativeAttack(Attack):
         self.steps = checks.integer(type(self).__name__, "steps", steps, 1)
         self.early_stop = bool(early_stop)
 
+    def ascend(self, problem: Problem, start: tf.Tensor, rule: Step, best: Best | None = None) -> Best:
+        """One ascent by a step rule."""
+        return ascend(problem, start, step=rule, steps=self.steps, early_stop=self.early_stop, best=best)
+
     def _recipe(self) -> dict[str, Any]:
         return {**super()._recipe(), "steps": self.steps, "early_stop": self.early_stop}
 
@@ -114,7 +118,7 @@ class PGD(IterativeAttack):
         epsilon: radius of the ball in the unit of the model's input, >= 0.
         norm: "linf", "l2" or "l1".
         steps: gradient steps of one start.
-        step_size: length of a step in the unit of the input; None for 4/3 epsilon / steps.
+        step_size: length of a step in the unit of the input; None for 2.5 epsilon / steps.
         restarts: random starts; an example that is fooled takes no further one.
         **common: `early_stop`, `bounds`, `loss`, `targeted`, `seed`, `jit_compile`, as in `Attack`.
 
@@ -141,9 +145,12 @@ class PGD(IterativeAttack):
         self.restarts = checks.integer("PGD", "restarts", restarts, 1)
 
     def search(self, problem: Problem) -> Found:
-        rule = Plain(self.step_size, 4.0 / 3.0 / self.steps)
-        best = restart(problem, _random_start, self.restarts, step=rule, steps=self.steps, early_stop=self.early_stop)
-        return best.found()
+        rule = Plain(self.step_size, 2.5 / self.steps)
+
+        def climb(problem: Problem, i: tf.Tensor, best: Best) -> Best:
+            return self.ascend(problem, _random_start(problem, i), rule, best)
+
+        return restart(problem, climb, self.restarts, early_stop=self.early_stop).found()
 
     def _recipe(self) -> dict[str, Any]:
         return {**super()._recipe(), "step_size": self.step_size, "restarts": self.restarts}
@@ -159,7 +166,7 @@ class BIM(IterativeAttack):
         epsilon: radius of the ball in the unit of the model's input, >= 0.
         norm: "linf", "l2" or "l1".
         steps: gradient steps.
-        step_size: length of a step in the unit of the input; None for 4/3 epsilon / steps.
+        step_size: length of a step in the unit of the input; None for 2.5 epsilon / steps.
         **common: `early_stop`, `bounds`, `loss`, `targeted`, `seed`, `jit_compile`, as in `Attack`.
 
     Example:
@@ -182,8 +189,8 @@ class BIM(IterativeAttack):
         self.step_size = _check_step_size(self, step_size)
 
     def search(self, problem: Problem) -> Found:
-        rule = Plain(self.step_size, 4.0 / 3.0 / self.steps)
-        return ascend(problem, problem.x, step=rule, steps=self.steps, early_stop=self.early_stop).found()
+        rule = Plain(self.step_size, 2.5 / self.steps)
+        return self.ascend(problem, problem.x, rule).found()
 
     def _recipe(self) -> dict[str, Any]:
         return {**super()._recipe(), "step_size": self.step_size}
@@ -215,7 +222,7 @@ class MomentumFGSM(IterativeAttack):
 
     def search(self, problem: Problem) -> Found:
         rule = Momentum(self.decay, share=1.0 / self.steps)
-        return ascend(problem, problem.x, step=rule, steps=self.steps, early_stop=self.early_stop).found()
+        return self.ascend(problem, problem.x, rule).found()
 
     def _recipe(self) -> dict[str, Any]:
         return {**super()._recipe(), "decay": self.decay}

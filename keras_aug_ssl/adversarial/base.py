@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -82,6 +82,10 @@ class Attack:
         """
         raise NotImplementedError
 
+    def objective(self, head: heads.Head, compiled: Any) -> objectives.Objective:
+        """What the search raises on a model with this head, compiled with this loss."""
+        return objectives.choose(type(self).__name__, self.loss, head, compiled)
+
     def __call__(self, model: keras.Model, x: Any, y: Any = None, **options: Any) -> AttackResult:
         """Attacks `model` on data.
 
@@ -140,24 +144,44 @@ class Attack:
                 bar.update(done, [("fooled", float(np.mean(result.success)))])
             yield result
 
-    def attack_batch(self, victim: Victim, x: Any, y: Any, mask: np.ndarray | None = None) -> AttackResult:
-        """Attacks one batch of arrays; `mask` has the shape of an example or of the batch."""
+    def attack_batch(
+        self, victim: Victim, x: Any, y: Any, mask: np.ndarray | None = None, given: np.ndarray | None = None
+    ) -> AttackResult:
+        """Attacks one batch of arrays.
+
+        Args:
+            victim: the model.
+            x: the inputs, in the structure the victim was made for.
+            y: labels or None.
+            mask: of the shape of an example or of the batch.
+            given: points (B, ...) that the search finds as `problem.rows["given"]`.
+        """
+        rows, limits = self._arguments(victim, x, y, mask, given)
+        run = self._graph(victim, rows, limits)
+        found = run(rows, limits, self._radius(), tf.constant(self.seed, tf.int64))
+        x_adv, success, distance, loss, queries, zero_gradient = (part.numpy() for part in found)
+        x_adv = victim.inputs.join(x_adv, [other.numpy() for other in rows["others"]])
+        return AttackResult(
+            x_adv, success, distance, loss, queries, zero_gradient, norm=self.norm, early_stop=self.early_stop
+        )
+
+    def _arguments(
+        self, victim: Victim, x: Any, y: Any, mask: np.ndarray | None, given: np.ndarray | None
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """Checks one batch and sorts it into rows, one an example, and limits for all of them."""
         owner = type(self).__name__
         x, others = victim.inputs.split(x)
         x = check_inputs(owner, np.asarray(x), self.bounds)
         if y is None and self.targeted:
             checks.fail(owner, "y", "the classes to reach, since the attack is targeted", y)
-        labels = [] if y is None else [encode_labels(owner, victim.head, y, len(x))]
-        rows = [x, labels, others, [mask] if mask is not None and mask.ndim == x.ndim else []]
+        optional = {
+            "y": None if y is None else encode_labels(owner, victim.head, y, len(x)),
+            "mask": mask if mask is not None and mask.ndim == x.ndim else None,
+            "given": given,
+        }
+        rows = {"x": x, "others": others, **{name: part for name, part in optional.items() if part is not None}}
         limits = [*self.bounds, *([mask] if mask is not None and mask.ndim < x.ndim else [])]
-        rows, limits = (tf.nest.map_structure(tf.convert_to_tensor, part) for part in (rows, limits))
-        run = self._graph(victim, rows, limits)
-        found = run(rows, limits, self._radius(), tf.constant(self.seed, tf.int64))
-        x_adv, success, distance, loss, queries, zero_gradient = (part.numpy() for part in found)
-        x_adv = victim.inputs.join(x_adv, [other.numpy() for other in rows[2]])
-        return AttackResult(
-            x_adv, success, distance, loss, queries, zero_gradient, norm=self.norm, early_stop=self.early_stop
-        )
+        return tf.nest.map_structure(tf.convert_to_tensor, (rows, limits))
 
     def problem(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Problem:
         """States the problem of one batch: graph code for training loops, without checks of values.
@@ -170,7 +194,7 @@ class Attack:
         """
         x, others = victim.inputs.split(x)
         seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
-        rows = [tf.cast(x, tf.float32), [encode_in_graph(victim.head, y)], others, []]
+        rows = {"x": tf.cast(x, tf.float32), "y": encode_in_graph(victim.head, y), "others": others}
         problem, _ = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
         return dataclasses.replace(problem, compact=False)  # fixed shapes: Keras compiles training with XLA on GPUs
 
@@ -205,7 +229,7 @@ class Attack:
         radius = np.float32(self.epsilon)
         return tf.constant(radius if float(radius) <= self.epsilon else np.nextafter(radius, np.float32(0.0)))
 
-    def _graph(self, victim: Victim, rows: list[Any], limits: list[Any]) -> Any:
+    def _graph(self, victim: Victim, rows: dict[str, Any], limits: list[Any]) -> Any:
         """The traced attack: one for a model, a recipe and the shape of an example, for any number of examples."""
         specs = (
             tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), rows),
@@ -226,22 +250,15 @@ class Attack:
         return victim.graphs[key]
 
     def _pose(
-        self, victim: Victim, rows: list[Any], limits: list[Any], radius: tf.Tensor, seed: tf.Tensor
+        self, victim: Victim, rows: dict[str, Any], limits: list[Any], radius: tf.Tensor, seed: tf.Tensor
     ) -> tuple[Problem, tf.Tensor]:
         """States the problem, and where the model is too sure for ordinary cross-entropy."""
-        x, labels, others, mask = rows
-        clean = victim.scores(x, others)
-        y = labels[0] if labels else predicted(victim.head, clean)
-        examples = {
-            "x": x,
-            "y": y,
-            "goal": clean if self.loss == "kl" else y,
-            "clean": clean,
-            "others": others,
-            "keys": noise.example_keys(x, seed),
-            **({"mask": mask[0]} if mask else {}),
-        }
-        objective = objectives.choose(type(self).__name__, self.loss, victim.head, victim.compiled_loss)
+        clean = victim.scores(rows["x"], rows["others"])
+        y = rows["y"] if "y" in rows else predicted(victim.head, clean)
+        goal = clean if isinstance(self.loss, str) and self.loss == "kl" else y
+        keys = noise.example_keys(rows["x"], seed)
+        examples = {**rows, "y": y, "goal": goal, "clean": clean, "keys": keys}
+        objective = self.objective(victim.head, victim.compiled_loss)
         low, high, *shared = (tf.cast(part, tf.float32) for part in limits)
         problem = Problem(
             victim, objective, self.ball, radius, Limits(low, high, *shared), self.targeted, examples,
@@ -256,22 +273,8 @@ class Attack:
         """Searches where there is something to find."""
         if not self.early_stop:
             return self.search(problem)
-        wrong = problem.fooled(problem.rows["clean"])
-        nothing = Found(problem.x, tf.zeros([problem.size], tf.int32), tf.zeros([problem.size], tf.bool))
-        if not problem.compact:
-            found = self.search(problem)
-            return Found(*(tf.where(spread(wrong, new), old, new) for old, new in zip(nothing, found, strict=True)))
-        index = tf.boolean_mask(tf.range(problem.size), ~wrong)
-
-        def attack() -> Found:
-            x, queries, dead = self.search(problem.take(index))
-            return Found(
-                tf.tensor_scatter_nd_update(nothing.x, index[:, None], x),
-                tf.tensor_scatter_nd_update(nothing.queries, index[:, None], queries),
-                tf.scatter_nd(index[:, None], tf.cast(dead, tf.int32), [problem.size]) > 0,
-            )
-
-        return tf.cond(tf.size(index) > 0, attack, lambda: nothing)
+        right = ~problem.fooled(problem.rows["clean"])
+        return search_where(problem, right, self.search, Found.nothing(problem))
 
     def _finish(self, problem: Problem, found: Found, sure: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Puts what was found strictly inside the limits and measures it."""
@@ -286,3 +289,21 @@ class Attack:
         else:
             loss = problem.objective(scores, problem.rows["goal"])
         return x, success, problem.distance(x), loss, found.queries + 2, found.dead | sure
+
+
+def search_where(problem: Problem, chosen: tf.Tensor, search: Callable[[Problem], Found], otherwise: Found) -> Found:
+    """What `search` finds for the chosen examples, (B,) bool, with the others gathered away where they may leave."""
+    if not problem.compact:
+        found = search(problem)
+        return Found(*(tf.where(spread(chosen, new), new, old) for new, old in zip(found, otherwise, strict=True)))
+    index = tf.boolean_mask(tf.range(problem.size), chosen)
+
+    def some() -> Found:
+        x, queries, dead = search(problem.take(index))
+        return Found(
+            tf.tensor_scatter_nd_update(otherwise.x, index[:, None], x),
+            tf.tensor_scatter_nd_update(otherwise.queries, index[:, None], queries),
+            (tf.scatter_nd(index[:, None], tf.cast(dead, tf.int32), [problem.size]) > 0) | (otherwise.dead & ~chosen),
+        )
+
+    return tf.cond(tf.size(index) > 0, some, lambda: otherwise)

@@ -18,7 +18,6 @@ from keras_aug_ssl.adversarial.problem import Found, Problem
 from keras_aug_ssl.adversarial.steps import Point, Step
 
 State = dict[str, Any]
-Begin = Callable[[Problem, tf.Tensor], tf.Tensor]
 Body = Callable[[Problem, State, tf.Tensor], tuple[State, tf.Tensor]]
 
 
@@ -161,23 +160,24 @@ def ascend(
     return iterate(problem, body, state, steps + 1)["best"]
 
 
-def restart(problem: Problem, begin: Begin, restarts: int, *, early_stop: bool, **ascent: Any) -> Best:
-    """Ascends from several starts; an example that is fooled takes no further one.
+def restart(
+    problem: Problem, climb: Callable[[Problem, tf.Tensor, Best], Best], restarts: int, *, early_stop: bool
+) -> Best:
+    """Ascends several times; an example that is fooled leaves.
 
     Args:
         problem: the batch.
-        begin: maps (problem, number of the start) to a start (B, ...).
-        restarts: number of starts.
-        early_stop: as for `ascend`; off, every example takes all starts too.
-        **ascent: `step` and `steps` of `ascend`.
+        climb: maps (problem, number of the ascent, best points so far) to the best points after it.
+        restarts: number of ascents.
+        early_stop: off, every example takes all of them.
     """
 
     def body(problem: Problem, state: State, i: tf.Tensor) -> tuple[State, tf.Tensor]:
-        best = ascend(problem, begin(problem, i), best=state["best"], early_stop=early_stop, **ascent)
+        best = climb(problem, i, state["best"])
         return {"best": best}, best.fooled if early_stop else tf.zeros_like(best.fooled)
 
     if restarts == 1:
-        return ascend(problem, begin(problem, tf.constant(0)), early_stop=early_stop, **ascent)
+        return climb(problem, tf.constant(0), Best.none(problem))
     return iterate(problem, body, {"best": Best.none(problem)}, restarts)["best"]
 
 

@@ -31,6 +31,11 @@ class Found(NamedTuple):
     queries: tf.Tensor
     dead: tf.Tensor
 
+    @classmethod
+    def nothing(cls, problem: Problem) -> Found:
+        """The originals, for nothing."""
+        return cls(problem.x, tf.zeros([problem.size], tf.int32), tf.zeros([problem.size], tf.bool))
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -57,6 +62,7 @@ class Problem:
             with (the labels as a rule), `clean` the scores at x, `others` the further inputs, `keys` for random
             numbers, `mask` where it differs between examples, and whatever an attack adds.
         compact: examples may leave the batch; else they stay in it unchanged, as XLA's fixed shapes demand.
+        samples: evaluations whose mean a gradient is, for models that draw random numbers in inference.
     """
 
     victim: Victim
@@ -67,6 +73,7 @@ class Problem:
     targeted: bool
     rows: dict[str, Any]
     compact: bool = True
+    samples: int = 1
 
     @property
     def x(self) -> tf.Tensor:
@@ -118,23 +125,34 @@ class Problem:
         return finite & (same if self.targeted else ~same)
 
     def evaluate(self, x: tf.Tensor) -> Evaluation:
-        """Scores, objective, gradient and decision at `x`; costs one query."""
+        """Scores, objective, gradient and decision at `x`; costs a query for each sample."""
+        scores, value, raw = self._differentiate(x)
+        if self.samples > 1:
+            scores, value, raw = self._mean_of_samples(x, scores, value, raw)
+        gradient = self.sound(raw)
+        dead = tf.reduce_all(flat(gradient) == 0.0, axis=1) | ~tf.reduce_all(tf.math.is_finite(flat(raw)), axis=1)
+        return Evaluation(scores, value, self.masked(gradient), self.fooled(scores), dead)
+
+    def _differentiate(self, x: tf.Tensor) -> tuple[tf.Tensor, ...]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
             scores = self.scores(x)
             value = self.value(scores)
-        gradient = tape.gradient(value, x)
-        if gradient is None:
-            raise ValueError(
-                "The model has no gradient with respect to its input: a layer in it isn't differentiable, or casts the "
-                "input to integers. Use an attack that needs decisions or scores only, such as Square, HopSkipJump or "
-                "Boundary."
-            )
-        finite = tf.math.is_finite(gradient)
-        largest = tf.reduce_max(tf.abs(flat(tf.where(finite, gradient, 0.0))), axis=1)
-        dead = (largest == 0.0) | ~tf.reduce_all(flat(finite), axis=1)
-        gradient = self.masked(tf.where(finite, gradient, 0.0))
-        return Evaluation(scores, value, gradient, self.fooled(scores), dead)
+        return scores, value, differentiable(tape.gradient(value, x))
+
+    def _mean_of_samples(self, x: tf.Tensor, *first: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def add(i: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return i + 1, *(total + one for total, one in zip(sums, self._differentiate(x), strict=True))
+
+        start = (tf.constant(1), *first)
+        shapes = tuple(part.shape for part in start)
+        _, *sums = tf.while_loop(lambda i, *_: i < self.samples, add, start, shapes, parallel_iterations=1)
+        return tuple(total / self.samples for total in sums)
+
+    @staticmethod
+    def sound(gradient: tf.Tensor) -> tf.Tensor:
+        """A gradient with zeros where it isn't finite."""
+        return tf.where(tf.math.is_finite(gradient), gradient, 0.0)
 
     def masked(self, delta: tf.Tensor) -> tf.Tensor:
         """Sets to zero what may not change."""
@@ -145,8 +163,9 @@ class Problem:
         return tf.clip_by_value(x, self.limits.low, self.limits.high)
 
     def project(self, x: tf.Tensor) -> tf.Tensor:
-        """Moves `x` into the ball, the bounds and the mask. Clipping comes last: it only shortens a perturbation."""
-        return self.clip(self.x + self.ball.project(self.masked(x - self.x), self.radius))
+        """Moves `x` into the ball, the bounds and the mask."""
+        down, up = self.limits.low - self.x, self.limits.high - self.x
+        return self.clip(self.x + self.ball.project_in_box(self.masked(x - self.x), self.radius, down, up))
 
     def distance(self, x: tf.Tensor) -> tf.Tensor:
         """Size of the perturbation, (B,)."""
@@ -167,3 +186,13 @@ class Problem:
     def masked_exactly(self, x: tf.Tensor) -> tf.Tensor:
         """Restores the original values, to the bit, where nothing may change."""
         return x if self.mask is None else tf.where(self.mask > 0, x, self.x)
+
+
+def differentiable(gradient: tf.Tensor | None) -> tf.Tensor:
+    """Returns a gradient, or raises where the model has none."""
+    if gradient is None:
+        raise ValueError(
+            "The model has no gradient with respect to its input: a layer in it isn't differentiable, or casts the input "
+            "to integers. Use an attack that needs decisions or scores only, such as Square, HopSkipJump or Boundary."
+        )
+    return gradient
