@@ -44,6 +44,10 @@ CASES = {
     "equalize": lambda make: [make.Equalization()],
     "blur": lambda make: [make.RandomGaussianBlur(kernel_size=5)],
     "erase": lambda make: [make.RandomErasing(fill_value=128.0)],
+    "mixup": lambda make: [make.MixUp(0.2)],
+    "cutmix": lambda make: [make.CutMix()],
+    "randaugment": lambda make: [make.RandAugment(num_ops=2, factor=0.5)],
+    "augmix": lambda make: [make.AugMix()],
 }
 
 
