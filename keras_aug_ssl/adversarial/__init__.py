@@ -22,5 +22,7 @@ from keras_aug_ssl.adversarial.gradients import input_gradient as input_gradient
 from keras_aug_ssl.adversarial.minimal import DDN as DDN
 from keras_aug_ssl.adversarial.minimal import FMN as FMN
 from keras_aug_ssl.adversarial.results import AttackResult as AttackResult
+from keras_aug_ssl.adversarial.spatial import SpatialAttack as SpatialAttack
 from keras_aug_ssl.adversarial.square import Square as Square
 from keras_aug_ssl.adversarial.training import AdversarialTraining as AdversarialTraining
+from keras_aug_ssl.adversarial.universal import UniversalPerturbation as UniversalPerturbation

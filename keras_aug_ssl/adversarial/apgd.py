@@ -24,8 +24,8 @@ TARGETED = "targeted"
 class APGD(IterativeAttack):
     """Projected gradient ascent that sets its own step size (Croce & Hein 2020, algorithm 1).
 
-    Stronger than `PGD` at the same cost, and the heart of `AutoAttack`. With `loss="targeted"` it walks, one start after
-    the other, towards each of the most probable wrong classes by the targeted difference of logits ratio (eq. 7).
+    Stronger than `PGD` at the same cost, and the heart of `AutoAttack`. With `loss="targeted"` it walks, one start
+    after the other, towards each of the most probable wrong classes by the targeted difference of logits ratio (eq. 7).
 
     Args:
         epsilon: radius of the ball in the unit of the model's input, >= 0.

@@ -31,7 +31,10 @@ class Ball:
         raise NotImplementedError
 
     def project_in_box(self, delta: tf.Tensor, radius: tf.Tensor, down: tf.Tensor, up: tf.Tensor) -> tf.Tensor:
-        """Moves each perturbation into the ball and between `down` <= 0 and `up` >= 0; clipping last only shortens it."""
+        """Moves each perturbation into the ball and between `down` <= 0 and `up` >= 0.
+
+        Clipping comes last: it only shortens a perturbation.
+        """
         return tf.clip_by_value(self.project(delta, radius), down, up)
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:

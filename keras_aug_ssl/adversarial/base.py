@@ -46,6 +46,8 @@ class Attack:
     """Names of the arguments all attacks share."""
     early_stop = True
     """Examples leave at their first success, and those wrong already are not touched."""
+    needs_epsilon = True
+    """Without an epsilon the attack has no limit to keep, which is an error."""
     minimal = False
     """The attack looks for the smallest perturbation: where it finds none, the original comes back."""
 
@@ -61,7 +63,8 @@ class Attack:
         jit_compile: bool = False,
     ):
         owner = type(self).__name__
-        self.epsilon = None if epsilon is None and self.minimal else checks.number(owner, "epsilon", epsilon, 0.0)
+        needed = epsilon is not None or self.needs_epsilon
+        self.epsilon = checks.number(owner, "epsilon", epsilon, 0.0) if needed else None
         self.ball = balls.named(owner, norm)
         self.norm = self.ball.name
         self.bounds = check_bounds(owner, bounds)

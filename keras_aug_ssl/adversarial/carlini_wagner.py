@@ -18,19 +18,20 @@ State = dict[str, Any]
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class CarliniWagner(MinimalAttack):
-    """The smallest L2 perturbation, as the minimum of |delta|^2 + c * max(-margin, -confidence) (Carlini & Wagner 2017, section V).
+    """The smallest L2 perturbation, as the minimum of |delta|^2 + c * max(-margin, -confidence).
 
-    Adam minimises it for several c, found by bisection for each example. `DDN` finds perturbations as small at a small share of the
-    cost. Where we differ: bounds are kept by clipping instead of a change of variables by tanh, in which pixels exactly
-    at a bound hardly move; c starts where the linearised model puts it; Adam's steps are shares of the linearised
-    distance, and become smaller.
+    Carlini & Wagner 2017, section V. Adam minimises it for several c, found by bisection for each example. `DDN` finds
+    perturbations as small at a small share of the cost. Where we differ: bounds are kept by clipping instead of a
+    change of variables by tanh, in which pixels exactly at a bound hardly move; c starts where the linearised model
+    puts it; Adam's steps are shares of the linearised distance, and become smaller.
 
     Args:
         epsilon: perturbations beyond this L2 size don't count, >= 0; None for no limit.
         steps: steps of Adam for each c.
         searches: number of c tried.
         confidence: margin, in logits, by which the new class must lead, >= 0.
-        step_share: first step of Adam in a value, as a share of the root mean square change that the linearised model asks for, > 0.
+        step_share: Adam's first step in a value, as a share of the root mean square change that the linearised model
+            asks for, > 0.
         **common: `bounds`, `targeted`, `seed`, `jit_compile`, as in `Attack`.
 
     Example:

@@ -69,6 +69,7 @@ class MinimalAttack(Attack):
     """
 
     minimal = True
+    needs_epsilon = False
 
     def __init__(self, epsilon: float | None, norm: str, *, steps: int, **common: Any):
         super().__init__(epsilon, norm, **common)

@@ -17,12 +17,11 @@ from keras_aug_ssl.adversarial.problem import Found, Problem, differentiable
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class DeepFool(MinimalAttack):
-    """Steps to the nearest boundary of the linearised model until the decision changes (Moosavi-Dezfooli et al. 2016,
-    algorithm 2).
+    """Steps to the nearest boundary of the linearised model until the decision changes.
 
-    Quick, and close to the smallest perturbation; `DDN` and `FMN` come closer. Where we differ: a step goes to the
-    nearest point of the linearised boundary *inside the bounds*, so it doesn't stall there; the boundary is linearised
-    again where it was crossed; and the crossing is found by bisection.
+    Moosavi-Dezfooli et al. 2016, algorithm 2. Quick, and close to the smallest perturbation; `DDN` and `FMN` come
+    closer. Where we differ: a step goes to the nearest point of the linearised boundary *inside the bounds*, so it
+    doesn't stall there; the boundary is linearised again where it was crossed; and the crossing is found by bisection.
 
     Args:
         epsilon: perturbations beyond this size don't count, >= 0; None for no limit.
@@ -30,7 +29,7 @@ class DeepFool(MinimalAttack):
         steps: linearisations at most.
         candidates: most probable wrong classes whose boundaries are looked at.
         overshoot: share by which a step goes beyond the boundary, >= 0.
-        refinements: further steps from the original, each to the boundary as linearised at the last fooling point, >= 0.
+        refinements: further steps from the original, to the boundary as linearised at the last fooling point, >= 0.
         **common: `bounds`, `targeted`, `seed`, `jit_compile`, as in `Attack`.
 
     Example:

@@ -19,9 +19,9 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class BoundaryWalk(MinimalAttack):
     """Base of attacks that raise the loss on a sphere or in a ball whose radius follows the boundary.
 
-    The radius shrinks after a point that fools the model and grows after one that doesn't, by a share that becomes smaller. Steps are
-    shares of the radius, so the walk is the same in every unit of the inputs. Until the first success the radius is the distance at which the linearised
-    objective reaches the boundary.
+    The radius shrinks after a point that fools the model and grows after one that doesn't, by a share that becomes
+    smaller. Steps are shares of the radius, so the walk is the same in every unit of the inputs. Until the first
+    success the radius is the distance at which the linearised objective reaches the boundary.
     """
 
     shrink = (0.1, 0.005)
@@ -63,11 +63,11 @@ class BoundaryWalk(MinimalAttack):
 
 @register
 class DDN(BoundaryWalk):
-    """Decoupled direction and norm: the smallest L2 perturbation, about as small as Carlini and Wagner's at a fraction of
-    the cost (Rony et al. 2019, algorithm 1).
+    """Decoupled direction and norm: L2 perturbations about as small as Carlini and Wagner's at a fraction of the cost.
 
-    Every step turns along the gradient and is then put on the sphere of the current radius. Where we differ: the first radius comes from the
-    linearised model instead of 1, steps are shares of the radius, and the share by which it changes becomes smaller.
+    Rony et al. 2019, algorithm 1. Every step turns along the gradient and is then put on the sphere of the current
+    radius. Where we differ: the first radius comes from the linearised model instead of 1, steps are shares of the
+    radius, and the share by which it changes becomes smaller.
 
     Args:
         epsilon: perturbations beyond this L2 size don't count, >= 0; None for no limit.

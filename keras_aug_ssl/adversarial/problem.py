@@ -192,7 +192,7 @@ def differentiable(gradient: tf.Tensor | None) -> tf.Tensor:
     """Returns a gradient, or raises where the model has none."""
     if gradient is None:
         raise ValueError(
-            "The model has no gradient with respect to its input: a layer in it isn't differentiable, or casts the input "
-            "to integers. Use an attack that needs decisions or scores only, such as Square, HopSkipJump or Boundary."
+            "The model has no gradient with respect to its input: a layer in it isn't differentiable, or casts the "
+            "input to integers. Use an attack that needs decisions or scores only: Square, HopSkipJump or Boundary."
         )
     return gradient

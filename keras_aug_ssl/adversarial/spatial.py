@@ -23,7 +23,7 @@ State = dict[str, Any]
 class SpatialAttack(Attack):
     """The worst rotation and shift: all on a grid, then uphill from the worst (Engstrom et al. 2019, section 3).
 
-    Pixels are read bilinearly, once, from the original; what comes in from outside has the lowest valid value. There is
+    Pixels are read bilinearly, once, from the original; what comes in from outside has the lowest value. There is
     no ball: the largest angle and shift are the limits, and `distance` says how far the pixels moved in `norm`.
 
     Args:
@@ -42,6 +42,8 @@ class SpatialAttack(Attack):
         (1, 4, 4, 1)
     """
 
+    needs_epsilon = False
+
     def __init__(
         self,
         max_degrees: float = 30.0,
@@ -53,8 +55,7 @@ class SpatialAttack(Attack):
         **common: Any,
     ):
         owner = type(self).__name__
-        super().__init__(np.finfo(np.float32).max, norm, **common)
-        self.epsilon = None
+        super().__init__(None, norm, **common)
         self.max_degrees = checks.number(owner, "max_degrees", max_degrees, 0.0, 180.0)
         self.max_shift = checks.number(owner, "max_shift", max_shift, 0.0, 1.0)
         if not isinstance(grid, (tuple, list)) or len(grid) != 3:
@@ -94,7 +95,8 @@ class SpatialAttack(Attack):
             gradient = problem.sound(tape.gradient(value, pose))
             best = state["best"].meet(x, value, problem.fooled(scores), tf.reduce_all(gradient == 0.0, axis=1))
             share = 0.1 * (1.0 - tf.cast(i, tf.float32) / self.steps)
-            return {"best": best, "pose": tf.clip_by_value(pose + share * most * tf.sign(gradient), -most, most)}, best.fooled
+            pose = tf.clip_by_value(pose + share * most * tf.sign(gradient), -most, most)
+            return {"best": best, "pose": pose}, best.fooled
 
         return body
 
@@ -105,7 +107,7 @@ class SpatialAttack(Attack):
         matrices = geometry.translation(-pose[:, 2], -pose[:, 1]) @ turn
         x, y = resample.positions(matrices, *resample.grid(size), projective=False)
         where = resample.cells(x, y, size, "constant")
-        fill = tf.reduce_min(problem.limits.low)
+        fill = tf.reduce_min(tf.where(tf.math.is_finite(problem.limits.low), problem.limits.low, 0.0))
         moved = resample.bilinear(problem.x, where, "constant", fill)
         still = spread(tf.reduce_all(pose == 0.0, axis=1), moved)
         return tf.where(still, problem.x, problem.x + problem.masked(moved - problem.x))
@@ -115,8 +117,9 @@ class SpatialAttack(Attack):
         return tf.constant([self.max_degrees, self.max_shift * height, self.max_shift * width], tf.float32)
 
     def _grid_points(self) -> list[tuple[float, ...]]:
+        """Points in [-1, 1]^3, the mildest first: an example leaves with the first that fools."""
         axes = (np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(1) for count in self.grid)
-        return list(itertools.product(*axes))
+        return sorted(itertools.product(*axes), key=lambda point: max(map(abs, point)))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -65,7 +65,7 @@ class UniversalPerturbation(Given):
         owner = "UniversalPerturbation"
         self.epochs = checks.integer(owner, "epochs", epochs, 1)
         self.step_size = None if step_size is None else checks.number(owner, "step_size", step_size, 0.0, low_open=True)
-        self.perturbation_: np.ndarray | None = None
+        self.perturbation_ = np.zeros((), np.float32)
 
     def stream(self, model: keras.Model, x: Any, y: Any = None, **options: Any) -> Iterator[AttackResult]:
         """Finds the perturbation in several passes over the data, then yields each batch with it."""
@@ -82,7 +82,7 @@ class UniversalPerturbation(Given):
         if mask is not None and np.ndim(mask) == len(np.shape(tf.nest.flatten(x)[0])) and len(mask) > 1:
             checks.fail(owner, "mask", "of the shape of one example, since all share the perturbation", np.shape(mask))
         mask = None if mask is None else np.asarray(mask, np.float32)
-        length = tf.constant(self.epsilon / 10.0 if self.step_size is None else self.step_size, tf.float32)
+        length = self._radius() / 10.0 if self.step_size is None else tf.constant(self.step_size, tf.float32)
         delta: tf.Tensor | None = None
         for _ in range(self.epochs):
             for x_batch, y_batch in batches(owner, model, x, y, batch_size):
