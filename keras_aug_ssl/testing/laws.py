@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -31,17 +32,25 @@ class Law:
 
     def __call__(self, subject: Any) -> None:
         """Raises `AssertionError`, saying how, when `subject` breaks the law."""
-        before = tf.config.functions_run_eagerly()
-        tf.config.run_functions_eagerly(not self.graphs)
         try:
-            self._check(subject)
+            with op_by_op(not self.graphs):
+                self._check(subject)
         except AssertionError as how:
             raise AssertionError(f"{subject.name} breaks the law {self.name!r}: {self.sentence} Here, {how}.") from None
-        finally:
-            tf.config.run_functions_eagerly(before)
 
     def __repr__(self) -> str:
         return f"Law({self.name!r})"
+
+
+@contextlib.contextmanager
+def op_by_op(wanted: bool = True) -> Iterator[None]:
+    """Runs what would be a graph operation by operation, or, not `wanted`, as a graph."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(wanted)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def broken(how: str) -> NoReturn:

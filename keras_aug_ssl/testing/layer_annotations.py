@@ -35,7 +35,7 @@ def structures_are_kept(subject: Subject) -> None:
             same(found, alone, f"the images alone and in a {type(inputs).__name__}", 1e-4 * subject.span, 0.01)
 
 
-@register(LAWS, "labels and masks keep their dtype", lambda subject: subject.independent)
+@register(LAWS, "labels and masks keep their dtype", lambda subject: subject.takes_annotations)
 def labels_and_masks_keep_their_dtype(subject: Subject) -> None:
     """Labels of many classes and masks of many ids survive, also under the policy `mixed_float16`."""
     policy = keras.config.dtype_policy()
@@ -110,7 +110,7 @@ def boxes_follow_the_pixels(subject: Subject) -> None:
             broken(f"the box of image {number}, still to be seen, has lost its label")
 
 
-@register(LAWS, "boxes agree in every format", lambda subject: subject.independent)
+@register(LAWS, "boxes agree in every format", lambda subject: subject.takes_annotations)
 def boxes_agree_in_every_format(subject: Subject) -> None:
     """The same boxes in another of Keras's formats come out as the same boxes."""
     corners, labels = np.array([[CORNERS, (2, 3, 9, 7)]] * 4, "float32"), np.full((4, 2), 5)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_aug_ssl.layers.augmix import AugMix
 from keras_aug_ssl.layers.composite import CompositeLayer
 from keras_aug_ssl.layers.filters import RandomGaussianBlur, RandomSharpness
 from keras_aug_ssl.layers.pipeline import Pipeline
@@ -52,13 +53,31 @@ class Subject:
         return layer
 
     def augment(self, layer: Any = None, seed: Any = KEY) -> Callable[[Any], Any]:
-        """The layer with a fixed key, as a function of the inputs that may also be called in a graph."""
-        return functools.partial(self.layer if layer is None else layer, training=True, seed=seed)
+        """The layer with a fixed key, as a function of images, or of more; it may be called in a graph too."""
+        call = functools.partial(self.layer if layer is None else layer, training=True, seed=seed)
 
-    def mapped(self, dataset: tf.data.Dataset, workers: int) -> tf.data.Dataset:
-        """The layer mapped over batches with a seed, so that the result may not depend on the number of workers."""
+        @tf.autograph.experimental.do_not_convert
+        def augmented(inputs: Any) -> Any:
+            if isinstance(inputs, (tuple, list, dict)):
+                return call(inputs)
+            return self.images_of(call(self.shown(inputs)))
+
+        return augmented
+
+    def shown(self, images: Any) -> Any:
+        """What the layer is called with to see `images`: they alone, or with labels where it needs some."""
+        return (images, tf.range(tf.shape(images)[0]) // 2) if self.needs_labels else images
+
+    def images_of(self, outputs: Any) -> Any:
+        """The images in what it returns then."""
+        return outputs[0] if self.needs_labels else outputs
+
+    def mapped_twice(self, dataset: tf.data.Dataset, workers: int) -> list[tf.data.Dataset]:
+        """The layer mapped over batches of images with a seed, for two runs that should be the same."""
         pipeline = self.layer if isinstance(self.layer, Pipeline) else Pipeline([self.layer], jit_compile=False)
-        return pipeline.map(dataset, seed=7, num_parallel_calls=workers)
+        shown = dataset.map(lambda images: self.shown(images))
+        mapped = pipeline.map(shown, seed=7, epoch=0, num_parallel_calls=workers)
+        return [mapped.map(lambda *parts: parts[0])] * 2
 
     @functools.cached_property
     def primitives(self) -> list[Any]:
@@ -77,6 +96,15 @@ class Subject:
         return self.layer.active_at_inference
 
     @property
+    def needs_labels(self) -> bool:
+        return any(getattr(layer, "needs_labels", False) for layer in self.primitives)
+
+    @property
+    def takes_annotations(self) -> bool:
+        """Whether masks, boxes and keypoints may come with the images, and stay one image's own."""
+        return self.independent and not any(isinstance(layer, AugMix) for layer in self.primitives)
+
+    @property
     def moves_pixels(self) -> bool:
         """Whether all it does is to move pixels."""
         return all(isinstance(layer, GeometricLayer) for layer in self.primitives)
@@ -84,9 +112,8 @@ class Subject:
     @property
     def leaves_pixels(self) -> bool:
         """Whether every pixel stays where it is."""
-        return self.independent and not any(
-            isinstance(layer, (GeometricLayer, RandomErasing)) for layer in self.primitives
-        )
+        moving = (GeometricLayer, RandomErasing)
+        return self.takes_annotations and not any(isinstance(layer, moving) for layer in self.primitives)
 
     @property
     def keeps_flat_images(self) -> bool:

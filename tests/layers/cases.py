@@ -15,15 +15,16 @@ class Case(NamedTuple):
     name: str
     cls: type
     make: Callable[[], Any]
+    is_variant: bool  # another case of the same class comes first
 
 
 def case(cls: type, *args: Any, label: str = "", **kwargs: Any) -> Case:
-    return Case(cls.__name__ + (f"-{label}" if label else ""), cls, lambda: cls(*args, **kwargs))
+    return Case(cls.__name__ + (f"-{label}" if label else ""), cls, lambda: cls(*args, **kwargs), bool(label))
 
 
 def composed(cls: type, parts: Callable[[], Any], label: str = "", **kwargs: Any) -> Case:
     """A case whose layers are made anew each time."""
-    return Case(cls.__name__ + (f"-{label}" if label else ""), cls, lambda: cls(parts(), **kwargs))
+    return Case(cls.__name__ + (f"-{label}" if label else ""), cls, lambda: cls(parts(), **kwargs), bool(label))
 
 
 def geometry() -> list[Any]:
@@ -79,12 +80,21 @@ LAYER_CASES = [
     case(layers.RandomNoise, 0.1),
     case(layers.RandomErasing, 0.8),
     case(layers.RandomErasing, scale=(0.1, 0.2), fill_value=20.0, label="constant"),
+    case(layers.RandAugment, factor=0.4),
+    case(layers.TrivialAugment),
+    case(layers.AugMix, num_chains=2, chain_depth=1),
+    case(layers.MixUp, 0.4),
+    case(layers.CutMix),
+    case(layers.SameClassMix),
+    case(layers.SimilarTargetMix),
+    case(layers.BalancedMixUp, num_classes=4),
+    case(layers.Remix, class_counts=[100, 1, 50, 3]),
     composed(layers.RandomApply, lambda: [layers.RandomInvert(1.0), layers.RandomRotation(0.1)], rate=0.5),
     composed(
         layers.RandomChoice,
         lambda: [layers.RandomRotation(0.1), layers.RandomTranslation(0.1, 0.1), layers.RandomFlip()],
     ),
-    composed(kas.Pipeline, geometry, "geometry"),
+    composed(kas.Pipeline, geometry),
     composed(kas.Pipeline, everything, "everything", seed=3),
 ]
 
