@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import keras_aug_ssl as kas
 from keras_aug_ssl import draws, layers
-from keras_aug_ssl.kernels import boxes, fields, geometry, matrices, resample
+from keras_aug_ssl.kernels import geometry, matrices, resample
 from keras_aug_ssl.layers.base import execute
 from keras_aug_ssl.layers.batch import Batch, Spec
 from keras_aug_ssl.layers.warp import GeometricLayer
@@ -341,87 +341,6 @@ def test_layers_that_fill_or_interpolate_differently_do_not_fuse(other):
     base = {"fill_mode": "constant"}
     pipeline = kas.Pipeline([layers.RandomRotation(0.1, **base), layers.RandomZoom(0.1, **{**base, **other})])
     assert len(pipeline.plan()) == 2
-
-
-# --- fields -----------------------------------------------------------------------------------------------------------
-
-
-def elastic_field(**kwargs):
-    layer = layers.RandomElasticTransform(scale=(1.0, 1.0), **kwargs)
-    return layer.sample(Spec(8, 64, 64, 3), 3)["field"].numpy()
-
-
-def test_elastic_fields_are_independent_smooth_and_as_strong_as_asked():
-    field = elastic_field(alpha=34.0, sigma=4.0)
-    correlation = np.corrcoef(field[..., 0].ravel(), field[..., 1].ravel())[0, 1]
-    assert abs(correlation) < 0.1
-    # Uniform noise has variance 1/3; a Gaussian of sigma pixels keeps 1 / (4 pi sigma^2) of it.
-    expected = 34.0 * np.sqrt(1 / 3 / (4 * np.pi * 16.0))
-    assert abs(field[:, 12:-12, 12:-12].std() / expected - 1) < 0.1
-    lags = np.corrcoef(field[:, :, :-4].ravel(), field[:, :, 4:].ravel())[0, 1]
-    assert abs(lags - np.exp(-(4.0**2) / (4 * 4.0**2))) < 0.08
-    assert len({round(float(one.sum()), 3) for one in field}) == 8, "every image has its own"
-
-
-def test_an_elastic_field_is_the_smoothed_noise_of_the_paper():
-    noise = RANDOM.uniform(-1, 1, (2, 20, 17, 2)).astype("float32")
-    sigma, alpha = np.array([2.0, 1.0], "float32"), np.array([5.0, 0.0], "float32")
-    field = fields.elastic(tf.constant(noise), tf.constant(sigma), tf.constant(alpha), radius=6).numpy()
-    expected = 5.0 * ndimage.gaussian_filter(
-        noise[0].astype("float64"), (2.0, 2.0, 0), mode="reflect", radius=(6, 6, 0)
-    )
-    np.testing.assert_allclose(field[0], expected, atol=1e-4)
-    assert not field[1].any()
-
-
-def test_no_strength_no_change():
-    images = RANDOM.integers(0, 256, (2, 12, 9, 3), dtype=np.uint8)
-    for layer in (layers.RandomElasticTransform(alpha=0.0), layers.RandomThinPlateSpline(0.0)):
-        np.testing.assert_allclose(plain(layer)(images, seed=1), images, atol=1)
-    assert np.array_equal(plain(layers.RandomElasticTransform(alpha=0.0))(images, seed=1), images)
-
-
-def test_a_mask_is_the_nearest_reading_of_the_images_own_field():
-    masks = RANDOM.integers(0, 9, (3, 20, 16, 1)).astype("int32")
-    layer = plain(layers.RandomElasticTransform(alpha=20.0, sigma=2.0))
-    images = masks.astype("float32")
-    drawn = layer.sample(images, 4)
-    moved = layer.apply({"images": images, "segmentation_masks": masks}, drawn)
-    expected = bend(masks, drawn["field"].numpy(), interpolation="nearest")
-    assert np.array_equal(moved["segmentation_masks"], expected)
-    np.testing.assert_allclose(moved["images"], bend(images, drawn["field"].numpy()), atol=1e-3)
-
-
-def test_a_field_displaces_by_what_it_says():
-    images = RANDOM.integers(0, 256, (1, 8, 9, 2), dtype=np.uint8)
-    field = np.zeros((1, 8, 9, 2), "float32") + [2.0, -1.0]
-    assert np.array_equal(bend(images, field.astype("float32"), fill_mode="wrap"), np.roll(images, (1, -2), (1, 2)))
-
-
-@pytest.mark.parametrize("points_per_side", [2, 3, 5])
-def test_a_thin_plate_hits_its_control_points(points_per_side):
-    size = (4 * (points_per_side - 1) + 1, 6 * (points_per_side - 1) + 1)
-    moves = RANDOM.uniform(-2, 2, (3, points_per_side**2, 2)).astype("float32")
-    field = fields.thin_plate(tf.constant(moves), points_per_side, size).numpy()
-    np.testing.assert_allclose(field[:, ::4, ::6].reshape(3, -1, 2), moves, atol=1e-3)
-
-
-def test_a_thin_plate_reproduces_affine_displacements():
-    size = (13, 17)
-    y, x = (grid.astype("float32") for grid in np.mgrid[:13, :17])
-    plane = np.stack([0.1 * x - 0.2 * y + 1.0, 0.05 * y + 0.3], -1)
-    at_x, at_y = np.linspace(0, 16, 4), np.linspace(0, 12, 4)[:, None]
-    moves = np.stack([0.1 * at_x - 0.2 * at_y + 1.0, 0.05 * at_y + 0.3 + 0 * at_x], -1)
-    field = fields.thin_plate(tf.constant(moves.reshape(1, -1, 2), tf.float32), 4, size).numpy()
-    np.testing.assert_allclose(field[0], plane, atol=2e-3)
-
-
-def test_a_field_is_inverted_for_points():
-    layer = layers.RandomElasticTransform(scale=(1.0, 1.0), alpha=20.0, sigma=4.0)
-    field = layer.sample(Spec(4, 30, 40, 3), 1)["field"]
-    points = RANDOM.uniform(8, 22, (4, 6, 2)).astype("float32")
-    moved = boxes.invert_field(tf.constant(points), field)
-    np.testing.assert_allclose(moved + boxes.sample_field(field, moved), points, atol=0.02)
 
 
 # --- boxes ------------------------------------------------------------------------------------------------------------
