@@ -93,7 +93,7 @@ class PolicyLayer(CompositeLayer):
         ]
         super().__init__(layers, **kwargs)
         self.severity = severity
-        self.black_and_white = checks.value_range(type(self).__name__, value_range)
+        self.value_range: tuple[float, float] = checks.value_range(type(self).__name__, value_range)
         self._reading = reading
 
     def chosen(self, spec: Spec, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -154,7 +154,7 @@ class PolicyLayer(CompositeLayer):
 
     def _linear(self, amount: dict[str, tf.Tensor], channels: int) -> Parameters:
         """The colour change of (B, n) signed strengths: `matrix` and `of_mean`."""
-        black = self.black_and_white[0]
+        black = self.value_range[0]
         changes = []
         for slot in range(amount["contrast"].shape[1]):
             lighter, colourful, harder = (1.0 + self.severity.enhance * amount[name][:, slot] for name in COLOUR)
@@ -164,7 +164,7 @@ class PolicyLayer(CompositeLayer):
         return colour.compose_all(changes)._asdict()
 
     def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "value_range": self.black_and_white, **self._reading}
+        config = {**super().get_config(), "value_range": self.value_range, **self._reading}
         config.pop("layers")
         return config
 

@@ -103,7 +103,12 @@ def _through_curves(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, 
 
         image = _of_some(parameters["applies"], seen, values) if layer.reads else None
         values = compiled(functools.partial(_bent, layer), jit)(values, parameters, image)
-    return compiled(lambda v: finish(low + (high - low) * v), jit)(values)
+    touched = functools.reduce(tf.logical_or, [parameters["applies"] for _, parameters in steps])
+
+    def scaled_back(bent: tf.Tensor, before: tf.Tensor) -> tf.Tensor:  # what no curve touched, bit for bit
+        return finish(tf.where(touched[:, None, None, None], low + (high - low) * bent, tf.cast(before, tf.float32)))
+
+    return compiled(scaled_back, jit)(values, images)
 
 
 def _extremes(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
