@@ -158,7 +158,7 @@ class DatasetSource(ArraySource):
     def __init__(self, owner: str, dataset: tf.data.Dataset) -> None:
         if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
             checks.fail(owner, "x", "a finite data set", dataset, "Leave out its repeat().")
-        directory = tempfile.TemporaryDirectory(prefix="keras_aug_ssl_pool_")
+        directory = tempfile.TemporaryDirectory(prefix="keras_aug_ssl_pool_", ignore_cleanup_errors=True)
         super().__init__(owner, _spill(owner, dataset, Path(directory.name)))
         self._cleanup = weakref.finalize(self, directory.cleanup)
 

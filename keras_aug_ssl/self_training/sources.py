@@ -12,6 +12,10 @@ import numpy as np
 from keras_aug_ssl import checks
 
 
+RELEASE_EVERY = 2**24
+"""Bytes of a memory map that may be in memory before its pages are given back; doing it costs as much as reading some."""
+
+
 class Blocks(Protocol):
     """Rows that can be read in order. They are structures of arrays: one array, or a dict or tuple of arrays."""
 
@@ -48,6 +52,7 @@ class ArraySource:
         if len({len(leaf) for leaf in leaves}) > 1:
             checks.fail(owner, "x", "arrays of one length", [leaf.shape for leaf in leaves])
         self._maps = [leaf for leaf in leaves if isinstance(leaf, np.memmap)]
+        self._row_bytes = sum(leaf.nbytes for leaf in self._maps) // max(1, len(leaves[0]))
 
     def __len__(self) -> int:
         return len(keras.tree.flatten(self.arrays)[0])
@@ -59,10 +64,13 @@ class ArraySource:
         return taken
 
     def blocks(self, size: int) -> Iterator[Any]:
-        """Yields views of arrays, copies of memory maps."""
+        """Yields views."""
         for start in range(0, len(self), size):
-            yield keras.tree.map_structure(lambda leaf: _slice(leaf, start, start + size), self.arrays)  # noqa: B023
-            self._release()
+            yield keras.tree.map_structure(lambda leaf: leaf[start : start + size], self.arrays)  # noqa: B023
+            read = (start + size) * self._row_bytes
+            if read // RELEASE_EVERY > start * self._row_bytes // RELEASE_EVERY:
+                self._release()
+        self._release()
 
     def name(self, row: int) -> int:
         """Returns the position."""
@@ -78,11 +86,6 @@ class ArraySource:
 
 def _as_array(leaf: Any) -> np.ndarray:
     return leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
-
-
-def _slice(leaf: np.ndarray, start: int, stop: int) -> np.ndarray:
-    part = leaf[start:stop]
-    return np.array(part) if isinstance(leaf, np.memmap) else part
 
 
 def describe(x: Any) -> Any:

@@ -1,0 +1,323 @@
+"""Self-training with few labels: every rule of ours, rounds with fresh weights, scikit-learn, and the two ends.
+
+    python benchmarks/self_training.py [--datasets mnist5k digits] [--labels 10] [--draws 5] [--methods ...]
+                                       [--results FILE.json] [--markdown FILE.md]
+
+One draw chooses the labelled rows, equally many of each class; all methods get the same, and the test set is only ever
+used for the figures. The network, the number of steps, the batches (`SelfTraining.training_set`, with no selections for
+the supervised lines) and the seeds are the same in every line with the network. `--labels 1 4 10 40` takes a night on
+two cores; finished lines are kept in the results file and not run again.
+
+Reported: errors on the test set in percent, mean and standard deviation over draws; how many rows of the pool had a
+label at the end and how many of those labels were right; processor seconds of one training, selections included.
+
+"mild" moves and turns the digits a little; "strong" also shears and zooms them, changes contrast and erases rectangles.
+The choice of steps, augmentation and confidence was made on other draws, against rows of the pool kept back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+import keras_aug_ssl as kas
+
+EPOCHS, STEPS = 30, 50
+CLASSES = 10
+rules, layers = kas.rules, kas.layers
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One draw: labelled rows, the pool with its hidden labels, and the test set."""
+
+    draw: int
+    x: np.ndarray
+    y: np.ndarray
+    pool: np.ndarray
+    hidden: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a method reached: share of test errors, rows of the pool with a label, share of these that were right."""
+
+    errors: float
+    rows: int = 0
+    right: float = float("nan")
+
+
+def load(name: str, labels: int, draw: int) -> Task:
+    (x_train, y_train), (x_test, y_test) = kas.data.load(name)
+    x_train, x_test = (x.astype("float32") / 255.0 for x in (x_train, x_test))
+    x, y, pool, hidden = kas.data.split_labels(x_train, y_train, per_class=labels, seed=draw)
+    return Task(draw, x, y, pool, hidden, x_test, y_test)
+
+
+def network(task: Task, number: int = 0, soft: bool = False, average: bool = False) -> keras.Model:
+    """Three small convolutions and a linear layer, the same weights for the same draw."""
+    seed = 100 * task.draw + 10 * number
+    inputs = x = keras.Input(task.x.shape[1:])
+    for index, filters in enumerate((16, 32, 32)):
+        start = keras.initializers.HeNormal(seed + index)
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=start)(x)
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.MaxPooling2D(2, padding="same")(keras.layers.ReLU()(x))
+    start = keras.initializers.GlorotUniform(seed + 9)
+    model = keras.Model(inputs, keras.layers.Dense(CLASSES, kernel_initializer=start)(keras.layers.Flatten()(x)))
+    kind = keras.losses.CategoricalCrossentropy if soft else keras.losses.SparseCategoricalCrossentropy
+    rate = keras.optimizers.schedules.CosineDecay(1e-3, EPOCHS * STEPS)
+    model.compile(keras.optimizers.Adam(rate, use_ema=average), kind(from_logits=True), metrics=["accuracy"])
+    return model
+
+
+def mild() -> kas.Pipeline:
+    return kas.Pipeline([layers.RandomTranslation(0.08, 0.08), layers.RandomRotation(0.03), layers.RandomZoom(0.1)])
+
+
+def strong() -> kas.Pipeline:
+    changes = [
+        layers.RandomShear(0.2, 0.1),
+        layers.RandomTranslation(0.15, 0.15),
+        layers.RandomRotation(0.08),
+        layers.RandomZoom(0.25),
+        layers.RandomContrast(0.5, value_range=(0, 1)),
+        layers.RandomErasing(0.7, value_range=(0, 1)),
+    ]
+    return kas.Pipeline(changes)
+
+
+def errors(task: Task, model: keras.Model) -> float:
+    return float(np.mean(model.predict(task.x_test, batch_size=500, verbose=0).argmax(axis=1) != task.y_test))
+
+
+def supervised(augment: Callable[[], Any] | None, everything: bool = False) -> Callable[[Task], Outcome]:
+    """Trains on labelled rows alone; on all of them with their true labels when `everything`."""
+
+    def train(task: Task) -> Outcome:
+        if everything:
+            x, y = np.concatenate([task.x, task.pool]), np.concatenate([task.y, task.hidden])
+        else:
+            x, y = task.x, task.y
+        st = kas.SelfTraining(task.pool, max_iter=0)
+        made = st.training_set(x, y, augment=augment() if augment else None, steps=STEPS, seed=task.draw)
+        model = network(task)
+        model.fit(made, epochs=EPOCHS, callbacks=[st], verbose=0)
+        return Outcome(errors(task, model))
+
+    return train
+
+
+def callback(
+    select: Any, augment: Callable[[], Any] = mild, harder: Callable[[], Any] | None = strong, **options: Any
+) -> Callable[[Task], Outcome]:
+    """The callback: labels the rows as they are, learns labelled rows on `augment` and the others on `harder`."""
+
+    def train(task: Task) -> Outcome:
+        given = dict(options)
+        x, y = task.x, task.y
+        if getattr(select, "needs_holdout", False):
+            held = np.arange(len(y)) % 5 == 0  # rows come sorted by nothing; a fifth of the labels
+            given["holdout"], x, y = (x[held], y[held]), x[~held], y[~held]
+        st = kas.SelfTraining(task.pool, select, oracle=task.hidden, **given)
+        made = st.training_set(
+            x, y, augment=augment(), augment_pseudo=harder() if harder else None, steps=STEPS, seed=task.draw
+        )
+        model = network(task, soft=given.get("labels") == "soft", average=given.get("teacher") == "average")
+        history = model.fit(made, epochs=EPOCHS, callbacks=[st], verbose=0).history
+        return Outcome(errors(task, model), int(history["n_pseudo"][-1]), history["pseudo_accuracy"][-1])
+
+    return train
+
+
+def rounds(select: Any, **options: Any) -> Callable[[Task], Outcome]:
+    """`SelfTrainer`: three trainings with fresh weights, each as long as the callback's one."""
+
+    def train(task: Task) -> Outcome:
+        soft = options.get("labels") == "soft"
+        trainer = kas.SelfTrainer(lambda number: network(task, number, soft=soft), select, rounds=2, **options)
+        trainer.fit(
+            task.x, task.y, task.pool, epochs=EPOCHS, oracle=task.hidden,
+            augment=mild(), augment_pseudo=strong(), steps=STEPS, seed=task.draw,
+        )  # fmt: skip
+        last = trainer.history_[-1]
+        return Outcome(errors(task, trainer.model_), int(last["n_pseudo"][-1]), last["pseudo_accuracy"][-1])
+
+    return train
+
+
+def sklearn_self_training(make: Callable[[Task], Any]) -> Callable[[Task], Outcome]:
+    def train(task: Task) -> Outcome:
+        from sklearn.semi_supervised import SelfTrainingClassifier
+
+        model = SelfTrainingClassifier(make(task), threshold=0.95, max_iter=3)
+        model.fit(*_flat_with_unlabeled(task))
+        return _transductive(task, model)
+
+    return train
+
+
+def label_spreading(task: Task) -> Outcome:
+    from sklearn.semi_supervised import LabelSpreading
+
+    return _transductive(task, LabelSpreading(kernel="knn", n_neighbors=7).fit(*_flat_with_unlabeled(task)))
+
+
+def _flat_with_unlabeled(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    x = np.concatenate([task.x, task.pool])
+    return x.reshape(len(x), -1), np.concatenate([task.y, np.full(len(task.pool), -1)])
+
+
+def _transductive(task: Task, model: Any) -> Outcome:
+    predicted = model.predict(task.x_test.reshape(len(task.x_test), -1))
+    labels = model.transduction_[len(task.y) :]
+    known = labels != -1
+    right = float(np.mean(labels[known] == task.hidden[known])) if known.any() else float("nan")
+    return Outcome(float(np.mean(predicted != task.y_test)), int(known.sum()), right)
+
+
+def wrapped_network(task: Task) -> Any:
+    """The network as an estimator of scikit-learn: same weights, steps, feeder, augmentation; anew each round."""
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Network(ClassifierMixin, BaseEstimator):
+        def fit(self, x: np.ndarray, y: np.ndarray) -> Any:
+            self.classes_ = np.arange(CLASSES)
+            st = kas.SelfTraining(task.pool, max_iter=0)
+            images = x.reshape(-1, *task.x.shape[1:])
+            self.model_ = network(task)
+            made = st.training_set(images, y, augment=strong(), steps=STEPS, seed=task.draw)
+            self.model_.fit(made, epochs=EPOCHS, callbacks=[st], verbose=0)
+            return self
+
+        def predict_proba(self, x: np.ndarray) -> np.ndarray:
+            logits = self.model_.predict(x.reshape(-1, *task.x.shape[1:]), batch_size=500, verbose=0)
+            return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            return self.predict_proba(x).argmax(axis=1)
+
+    return Network()
+
+
+def logistic_regression(task: Task) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+
+
+METHODS: dict[str, Callable[[Task], Outcome]] = {
+    "supervised": supervised(None),
+    "supervised, mild": supervised(mild),
+    "supervised, strong": supervised(strong),
+    "SelfTraining, default rule, strong everywhere": callback(None, strong, None),
+    "SelfTraining, default rule, mild everywhere": callback(None, mild, None),
+    "SelfTraining, Threshold(0.95)": callback(rules.Threshold(0.95)),
+    "SelfTraining, Threshold(0.95), soft": callback(rules.Threshold(0.95), labels="soft"),
+    "SelfTraining, Threshold(0.95), averaged teacher": callback(rules.Threshold(0.95), teacher="average"),
+    "SelfTraining, Threshold(0.95), kept for good": callback(rules.Threshold(0.95), relabel=False),
+    "SelfTraining, TopK(200)": callback(rules.TopK(200)),
+    "SelfTraining, TopFraction(0.2, step=0.05)": callback(rules.TopFraction(0.2, step=0.05)),
+    "SelfTraining, FlexThreshold(0.95)": callback(rules.FlexThreshold(0.95)),
+    "SelfTraining, FreeThreshold()": callback(rules.FreeThreshold()),
+    "SelfTraining, SoftWeight()": callback(rules.SoftWeight()),
+    "SelfTraining, Margin(0.9)": callback(rules.Margin(0.9)),
+    "SelfTraining, Entropy(0.1)": callback(rules.Entropy(0.1)),
+    "SelfTraining, Threshold(0.7) & Uncertainty(0.05), views": callback(
+        rules.Threshold(0.7) & rules.Uncertainty(0.05, passes=5, view=mild()), every=3
+    ),
+    "SelfTraining, TargetPrecision(0.99), a fifth of the labels held out": callback(rules.TargetPrecision(0.99)),
+    "SelfTrainer, TopFraction(0.5, step=0.3), 3 trainings": rounds(rules.TopFraction(0.5, step=0.3)),
+    "SelfTrainer, the same, soft (Noisy Student)": rounds(rules.TopFraction(0.5, step=0.3), labels="soft"),
+    "scikit-learn SelfTrainingClassifier, the network, strong": sklearn_self_training(wrapped_network),
+    "scikit-learn SelfTrainingClassifier, logistic regression": sklearn_self_training(logistic_regression),
+    "scikit-learn LabelSpreading, 7 neighbours": label_spreading,
+    "all labels, strong": supervised(strong, everything=True),
+}
+
+
+def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Runs what isn't in the results file yet, draw by draw, so that a run cut short has all methods."""
+    path = Path(arguments.results)
+    results = json.loads(path.read_text()) if path.exists() else {}
+    for dataset in arguments.datasets:
+        for labels in arguments.labels:
+            for draw in range(arguments.draws):
+                task = load(dataset, labels, draw)
+                for name in arguments.methods:
+                    key = f"{dataset} | {labels} | {draw} | {name}"
+                    if key in results:
+                        continue
+                    start = time.process_time()
+                    outcome = METHODS[name](task)
+                    results[key] = dataclasses.asdict(outcome) | {"seconds": time.process_time() - start}
+                    print(f"{key}: {100 * outcome.errors:.1f} % errors, {results[key]['seconds']:.0f} s", flush=True)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(json.dumps(results, indent=1))
+    return results
+
+
+def tables(results: dict[str, dict[str, float]], arguments: argparse.Namespace) -> str:
+    lines = []
+    for dataset in arguments.datasets:
+        for labels in arguments.labels:
+            lines += [f"### {dataset}, {labels} labels a class", ""]
+            lines += [
+                "| method | draws | errors, % | rows labelled | of them right, % | seconds |",
+                "|---|---|---|---|---|---|",
+            ]
+            for name in METHODS:
+                found = [
+                    results[key]
+                    for draw in range(arguments.draws)
+                    if (key := f"{dataset} | {labels} | {draw} | {name}") in results
+                ]
+                if found:
+                    lines.append(f"| {name} | {len(found)} | " + " | ".join(cells(found)) + " |")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def cells(found: list[dict[str, float]]) -> list[str]:
+    wrong = [100 * each["errors"] for each in found]
+    spread = f" ± {statistics.stdev(wrong):.1f}" if len(wrong) > 1 else ""
+    rows = statistics.mean(each["rows"] for each in found)
+    right = statistics.mean(100 * each["right"] for each in found)
+    seconds = statistics.mean(each["seconds"] for each in found)
+    labelled = [f"{rows:.0f}", f"{right:.1f}"] if rows else ["", ""]
+    return [f"{statistics.mean(wrong):.1f}{spread}", *labelled, f"{seconds:.0f}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", nargs="+", default=["mnist5k", "digits"], help="names that kas.data.load knows")
+    parser.add_argument("--labels", nargs="+", type=int, default=[10], help="labelled rows a class")
+    parser.add_argument("--draws", type=int, default=5, help="choices of the labelled rows")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
+    parser.add_argument("--results", default="benchmarks/results/self_training.json", help="where lines are kept")
+    parser.add_argument("--markdown", help="also write the tables here")
+    arguments = parser.parse_args()
+    text = tables(run(arguments), arguments)
+    print(text)
+    if arguments.markdown:
+        Path(arguments.markdown).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
