@@ -42,6 +42,7 @@ class FGSM(Attack):
     """
 
     early_stop = False
+    one_step = True
 
     def __init__(self, epsilon: float = 8 / 255, norm: str = "linf", **common: Any):
         super().__init__(epsilon, norm, **common)
@@ -68,6 +69,7 @@ class RandomFGSM(Attack):
     """
 
     early_stop = False
+    one_step = True
 
     def __init__(self, epsilon: float = 8 / 255, norm: str = "linf", *, step_size: float | None = None, **common: Any):
         super().__init__(epsilon, norm, **common)

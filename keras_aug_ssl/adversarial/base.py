@@ -35,7 +35,8 @@ class Attack:
         norm: "linf", "l2" or "l1".
         bounds: (low, high) of valid inputs in their own unit; numbers, or arrays that broadcast to one example.
         loss: what to raise: "auto", "crossentropy", "margin", "dlr", "kl" (divergence from the clean prediction), a
-            Keras loss, or a callable of (y_true, y_pred). "auto" fits the model's head.
+            Keras loss, or a callable of (y_true, y_pred). "auto" fits the model's head; for classes it is cross-entropy
+            in a form that doesn't saturate, with the logits of an unsure model made steeper.
         targeted: `y` names the class to reach instead of the class to leave.
         seed: int in [0, 2^32); equal seeds give equal results.
         jit_compile: compile with XLA. Off by default: on CPUs it makes the gradient of pooling several times slower.
@@ -48,6 +49,8 @@ class Attack:
     """Examples leave at their first success, and those wrong already are not touched."""
     needs_epsilon = True
     """Without an epsilon the attack has no limit to keep, which is an error."""
+    one_step = False
+    """The attack steps once, along the gradient of cross-entropy as it is."""
     minimal = False
     """The attack looks for the smallest perturbation: where it finds none, the original comes back."""
 
@@ -87,7 +90,11 @@ class Attack:
 
     def objective(self, head: heads.Head, compiled: Any) -> objectives.Objective:
         """What the search raises on a model with this head, compiled with this loss."""
-        return objectives.choose(type(self).__name__, self.loss, head, compiled)
+        chosen = objectives.choose(type(self).__name__, self.loss, head, compiled)
+        automatic = isinstance(self.loss, str) and self.loss == "auto"
+        if automatic and chosen is objectives.log_odds and not self.one_step:
+            return objectives.sharp_log_odds
+        return chosen
 
     def __call__(self, model: keras.Model, x: Any, y: Any = None, **options: Any) -> AttackResult:
         """Attacks `model` on data.
@@ -287,7 +294,7 @@ class Attack:
         if self.minimal:
             x = tf.where(spread(success, x), x, problem.x)
             scores = tf.where(spread(success, scores), scores, problem.rows["clean"])
-        if problem.objective is objectives.log_odds:
+        if problem.objective in (objectives.log_odds, objectives.sharp_log_odds):
             loss = objectives.cross_entropy(scores, problem.y)
         else:
             loss = problem.objective(scores, problem.rows["goal"])

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.adversarial import heads, objectives
 from keras_aug_ssl.adversarial.balls import BALLS, Ball, spread
 from keras_aug_ssl.adversarial.base import Attack
 from keras_aug_ssl.adversarial.loop import iterate
@@ -74,6 +75,13 @@ class MinimalAttack(Attack):
     def __init__(self, epsilon: float | None, norm: str, *, steps: int, **common: Any):
         super().__init__(epsilon, norm, **common)
         self.steps = checks.integer(type(self).__name__, "steps", steps, 1)
+
+    def objective(self, head: heads.Head, compiled: Any) -> objectives.Objective:
+        if head.kind == heads.NUMBERS:
+            expected = "a classifier, since a boundary between decisions is looked for"
+            advice = "PGD raises the error of a regression model."
+            checks.fail(type(self).__name__, "model", expected, head.kind, advice)
+        return super().objective(head, compiled)
 
     def _recipe(self) -> dict[str, Any]:
         return {**super()._recipe(), "steps": self.steps}

@@ -101,8 +101,6 @@ class DeepFool(MinimalAttack):
 def with_rivals(problem: Problem, candidates: int) -> Problem:
     """The problem with a row `rivals` (B, k): the most probable wrong classes, or the labels nearest to a flip."""
     head = problem.victim.head
-    if head.kind == heads.NUMBERS:
-        checks.fail("Attack", "model", "a classifier, since boundaries between decisions are looked for", head.kind)
     clean = problem.rows["clean"]
     wrongness = clean * (1.0 - 2.0 * problem.y) if head.kind == heads.LABELS else objectives.without(clean, problem.y)
     most = head.units if head.kind == heads.LABELS else head.num_classes - 1
@@ -115,9 +113,7 @@ def rival_margins(problem: Problem, scores: tf.Tensor) -> tf.Tensor:
     A targeted attack has one boundary: that between the target and the best other class.
     """
     if problem.targeted:
-        if problem.victim.head.kind == heads.LABELS:
-            return -tf.reduce_max(scores * (1.0 - 2.0 * problem.y), axis=1, keepdims=True)
-        return -objectives.margin(scores, problem.y)[:, None]
+        return problem.margin(scores)[:, None]
     if problem.victim.head.kind == heads.LABELS:
         return tf.gather(scores * (1.0 - 2.0 * problem.y), problem.rows["rivals"], batch_dims=1)
     own = tf.gather(scores, problem.y, batch_dims=1)[:, None]

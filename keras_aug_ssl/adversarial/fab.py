@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial import noise, planes
 from keras_aug_ssl.adversarial.balls import flat, spread
-from keras_aug_ssl.adversarial.closest import Closest, MinimalAttack
+from keras_aug_ssl.adversarial.closest import Closest, MinimalAttack, line_search
 from keras_aug_ssl.adversarial.deepfool import linearise, with_rivals
 from keras_aug_ssl.adversarial.loop import iterate
 from keras_aug_ssl.adversarial.problem import Found, Problem
@@ -28,7 +28,8 @@ class FAB(MinimalAttack):
 
     The targeted form, FAB-T, as in AutoAttack: one walk for each of the most probable wrong classes, with a single
     gradient a step. Each step goes to a mean of the projections of the current point and of the original onto the
-    linearised boundary, exactly inside the bounds; after a success it backs up towards the original.
+    linearised boundary, exactly inside the bounds; after a success it backs up towards the original. At the end the
+    crossing is found by bisection.
 
     Args:
         epsilon: perturbations beyond this size don't count, >= 0; None for no limit. An example leaves when one within
@@ -71,7 +72,8 @@ class FAB(MinimalAttack):
             closest = self._walk(problem.with_rows(rivals=rival), i // rivals, state["closest"])
             return {"closest": closest}, closest.exists & (closest.distance <= problem.radius) & limited
 
-        return iterate(problem, walk, {"closest": Closest.none(problem)}, rivals * self.restarts)["closest"].found()
+        state = iterate(problem, walk, {"closest": Closest.none(problem)}, rivals * self.restarts)
+        return line_search(problem, state["closest"]).found()
 
     def _walk(self, problem: Problem, restart: tf.Tensor, closest: Closest) -> Closest:
         """One walk towards one class."""

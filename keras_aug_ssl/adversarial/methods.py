@@ -30,8 +30,13 @@ class Method:
     replays = 1
 
     def prepare(self, attack: Attack) -> Attack:
-        """The attack to train with: the user's, taking all its steps. Stopping early trains on weaker examples."""
-        return _changed(attack, early_stop=False) if "early_stop" in attack.get_config() else attack
+        """The attack to train with: the user's, on cross-entropy as published, and taking all its steps.
+
+        Stopping early would train on weaker examples.
+        """
+        config = attack.get_config()
+        changes: dict[str, Any] = {"early_stop": False} if "early_stop" in config else {}
+        return _changed(attack, **changes, **({"loss": "crossentropy"} if config["loss"] == "auto" else {}))
 
     def loss(self, trainer: Any, batch: Batch, x_adv: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss to descend, a scalar, and the predictions the metrics see."""

@@ -36,13 +36,17 @@ class BoundaryWalk(MinimalAttack):
         return problem.ball.steepest(gradient)
 
     def search(self, problem: Problem) -> Found:
+        span = tf.minimum(problem.limits.high - problem.limits.low, 1e6)
+        widest = problem.ball.size(tf.broadcast_to(span, tf.shape(problem.x)[1:])[None])
+
         def body(problem: Problem, state: dict[str, Any], i: tf.Tensor) -> tuple[dict[str, Any], tf.Tensor]:
             x, closest = state["x"], state["closest"]
             point = problem.evaluate(x)
             distance = problem.distance(x)
             closest = closest.meet(x, distance, point.fooled, point.dead)
             slope = tf.maximum(dual(problem.ball).size(point.gradient), 1e-30)
-            radius = self._next_radius(state["radius"], closest, point.fooled, distance - point.value / slope, i)
+            estimate = tf.minimum(distance - problem.margin(point.scores) / slope, widest)
+            radius = self._next_radius(state["radius"], closest, point.fooled, estimate, i)
             step = spread(anneal(1.0, 0.01, i, self.steps) * radius, x) * self.direction(problem, point.gradient)
             x = problem.clip(problem.x + self.place(problem, problem.masked(x + step - problem.x), radius))
             return {"x": x, "radius": radius, "closest": closest}, tf.zeros_like(point.fooled)
@@ -56,7 +60,7 @@ class BoundaryWalk(MinimalAttack):
         share = anneal(*self.shrink, i, self.steps)
         inward = (1.0 - share) * tf.minimum(radius, closest.distance)
         outward = tf.minimum((1.0 + share) * radius, closest.distance)
-        # A flat objective puts the estimate anywhere; doubling reaches the bounds soon enough and never overflows.
+        # A flat objective puts the estimate anywhere; doubling reaches the bounds soon enough.
         searching = tf.clip_by_value(estimate, 1.05 * radius, tf.where(radius > 0, 2.0 * radius, estimate))
         return tf.where(fooled, inward, tf.where(closest.exists, outward, searching))
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_aug_ssl.adversarial import heads
+from keras_aug_ssl.adversarial import heads, objectives
 from keras_aug_ssl.adversarial.balls import Ball, flat, spread
 from keras_aug_ssl.adversarial.victim import Victim, predicted
 
@@ -123,6 +123,14 @@ class Problem:
         if head.kind == heads.LABELS:
             same = tf.reduce_all(same, axis=1)
         return finite & (same if self.targeted else ~same)
+
+    def margin(self, scores: tf.Tensor) -> tf.Tensor:
+        """How far beyond the boundary of the decision the scores are, (B,): positive where the model is fooled."""
+        if self.victim.head.kind == heads.LABELS:
+            value = tf.reduce_max(scores * (1.0 - 2.0 * self.y), axis=1)
+        else:
+            value = objectives.margin(scores, self.y)
+        return -value if self.targeted else value
 
     def evaluate(self, x: tf.Tensor) -> Evaluation:
         """Scores, objective, gradient and decision at `x`; costs a query for each sample."""
