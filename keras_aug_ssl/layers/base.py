@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.global_state import get_global_attribute  # the only way to see who called
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
@@ -75,6 +76,7 @@ class AugmentationLayer(keras.layers.Layer):
     independent = True  # False: an image's result depends on the rest of its batch, as when images are mixed
     any_rank = False  # True: what is no image is taken too, (B, ...) of any rank
     mix: tuple[str, ...] = ()  # names of inputs besides Keras's that are taken
+    rescales = False  # True: what it returns need not be in the value range its input was in
     mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
 
     def __init__(
@@ -152,18 +154,20 @@ class AugmentationLayer(keras.layers.Layer):
         return super().__call__(to_tensors(inputs), *more[2:], **keywords)
 
     @tf.autograph.experimental.do_not_convert
-    def call(self, inputs: Any, training: bool = True, seed: Any = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, seed: Any = None) -> Any:
         """Augments `inputs`.
 
         Args:
             inputs: images (B, H, W, C) or (H, W, C); or (images, labels[, sample_weight]); or a dict with Keras's keys.
-            training: False returns the inputs as they are (a cropping layer takes the middle).
+            training: False returns the inputs as they are (a cropping layer takes the middle). None, the default, is
+                True for a layer called by itself or in a model of augmentation only; in a model with weights it is
+                False, as for dropout: an exported model doesn't augment what it serves. (Stock Keras layers do.)
             seed: (2,) int key; given, the call is a pure function of the inputs and the key.
 
         Returns:
             The structure of `inputs`, every part in its dtype.
         """
-        if not training:
+        if not (self._augments_unasked() if training is None else training):
             return self._infer(inputs)
         self._check_values(inputs)
         key = self._next_key() if seed is None else draws.as_key(seed)
@@ -210,6 +214,11 @@ class AugmentationLayer(keras.layers.Layer):
         if replica is None or replica.num_replicas_in_sync == 1:
             return key
         return draws.fold_in(key, replica.replica_id_in_sync_group)
+
+    def _augments_unasked(self) -> bool:
+        """What `training` is when nobody says: True unless the outermost layer of this call is a model with weights."""
+        outermost = getattr(get_global_attribute("current_call_ctx"), "entry_layer", None)
+        return outermost is None or outermost is self or not outermost.weights
 
     def _augment(self, inputs: Any, key: tf.Tensor, first: Any) -> Any:
         batch, layout = self._unpack(inputs)

@@ -111,8 +111,18 @@ def test_models_are_saved_and_exported(tmp_path):
     np.testing.assert_allclose(loaded.predict(IMAGES, verbose=0), expected, atol=1e-5)
     loaded.fit(IMAGES, LABELS, verbose=0)
     model.export(str(tmp_path / "exported"), verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "exported")).serve(tf.constant(IMAGES))
-    np.testing.assert_allclose(served, expected, atol=1e-5)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))  # named, since its variables live as long as it does
+    np.testing.assert_allclose(exported.serve(tf.constant(IMAGES)), expected, atol=1e-5)
+
+
+def test_nobody_says_training():
+    """By itself, or among augmentation only, a layer augments; in a network it is as idle as dropout."""
+    invert = layers.RandomInvert(1.0)
+    assert np.array_equal(invert(IMAGES), 255 - IMAGES)
+    assert np.array_equal(keras.Sequential([invert, layers.RandomCrop(10, 8)])(IMAGES), 255 - IMAGES)
+    network = keras.Sequential([keras.Input((10, 8, 3)), invert, keras.layers.Dropout(0.5), keras.layers.Dense(3)])
+    assert np.array_equal(network(IMAGES), network.layers[-1](IMAGES))
+    assert not np.array_equal(network(IMAGES, training=True), network.layers[-1](IMAGES))
 
 
 def test_a_functional_model_takes_annotations():
