@@ -8,6 +8,7 @@ histogram after a curve is the old one pushed through the table, so the pixels a
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 LEVELS = 256
@@ -21,9 +22,9 @@ def posterize(values: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
 
 
 def solarize(values: tf.Tensor, addition: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
-    """Adds (B,) `addition`, clips, then inverts what lies above the (B,) `threshold`; both on the scale of 0 to 1."""
+    """Adds (B,) `addition`, clips, then inverts from the (B,) `threshold` on; both on the scale of 0 to 1."""
     values = tf.clip_by_value(values + _per_image(addition, values), 0.0, 1.0)
-    return tf.where(values > _per_image(threshold, values), 1.0 - values, values)
+    return tf.where(values < _per_image(threshold, values), values, 1.0 - values)
 
 
 def gamma(values: tf.Tensor, exponent: tf.Tensor) -> tf.Tensor:
@@ -39,19 +40,24 @@ def autocontrast(values: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tenso
     return tf.where(high > low, tf.clip_by_value((values - low) / span, 0.0, 1.0), values)
 
 
-def equalize_table(counts: tf.Tensor) -> tf.Tensor:
+def equalize_table(counts: tf.Tensor, bins: int = LEVELS) -> tf.Tensor:
     """Histogram equalisation as Keras's and OpenCV's: (B, 256, C) counts to (B, 256, C) values in [0, 1].
 
     The cumulative count, less that of the darkest level present, is spread over the range; a flat channel stays.
-    (Pillow divides by whole numbers of pixels a level, which is coarser, and far off for small images.)
+    (Pillow divides by whole numbers of pixels a level, which is coarser, and far off for small images.) With fewer
+    `bins`, neighbouring levels are counted together and become one.
     """
+    level = np.arange(LEVELS)
+    bin_of_level = level * (bins - 1) // (LEVELS - 1)
+    if bins < LEVELS:
+        counts = tf.einsum("blc,ln->bnc", counts, np.eye(bins, dtype=np.float32)[bin_of_level])
     total = tf.reduce_sum(counts, 1, keepdims=True)
     cumulative = tf.cumsum(counts, 1)
     occupied = tf.where(counts > 0.0, cumulative, total)
     darkest = tf.reduce_min(occupied, 1, keepdims=True)
-    spread = (cumulative - darkest) / tf.maximum(total - darkest, 1.0)
-    levels = tf.range(LEVELS, dtype=tf.float32)[None, :, None] / (LEVELS - 1.0)
-    return tf.where(total > darkest, tf.clip_by_value(spread, 0.0, 1.0), levels + tf.zeros_like(counts))
+    spread = tf.clip_by_value((cumulative - darkest) / tf.maximum(total - darkest, 1.0), 0.0, 1.0)
+    spread = spread if bins == LEVELS else tf.gather(spread, bin_of_level, axis=1)
+    return tf.where(total > darkest, spread, tf.constant(level / (LEVELS - 1.0), tf.float32)[None, :, None])
 
 
 def levels(values: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -95,7 +96,8 @@ class CompositeLayer(AugmentationLayer):
         return [layer for layers in held for layer in layers]
 
     def _value_ranges(self) -> set[tuple[float, float]]:
-        return set().union(*(layer._value_ranges() for layer in self.layers))
+        seen = itertools.takewhile(lambda layer: not layer.rescales, self.primitives())
+        return set().union(*(layer._value_ranges() for layer in seen))
 
     def get_config(self) -> dict[str, Any]:
         serialized = [keras.saving.serialize_keras_object(layer) for layer in self.layers]

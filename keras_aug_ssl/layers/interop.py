@@ -19,7 +19,8 @@ class StockLayer(AugmentationLayer):
     """A Keras layer as it is, as one pass of a pipeline.
 
     It draws its own random numbers, so nothing about it can be replayed, and it sees the images only: masks, boxes and
-    keypoints next to a layer that moves pixels would be left behind. The images leave in the dtype it gives them.
+    keypoints next to one of Keras's image layers are an error, since they would be left behind. The images leave in the
+    dtype it gives them, and no longer need be in the value range of layers behind it.
 
     Args:
         layer: any Keras layer that takes an image batch.
@@ -33,6 +34,7 @@ class StockLayer(AugmentationLayer):
 
     what = "Keras layer, as it is"
     active_at_inference = True
+    rescales = True
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -50,15 +52,30 @@ class StockLayer(AugmentationLayer):
         return {}  # no draw: the layer is called with training=False
 
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
-        if not all(isinstance(n, int) for n in size):
-            size = (None, None)
-        return tuple(self.layer.compute_output_shape((None, *size, 3))[1:3])
+        static = [n if isinstance(n, int) else None for n in size]
+        shape = (3, *static) if self._channels_first else (*static, 3)
+        found = self.layer.compute_output_spec(keras.KerasTensor((None, *shape), "float32")).shape[1:]
+        found = found[1:] if self._channels_first else found[:-1]
+        return tuple(after or before for after, before in zip(found, size, strict=True))  # unknown: as it was
+
+    @property
+    def _channels_first(self) -> bool:
+        return getattr(self.layer, "data_format", None) == "channels_first"
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((step, parameters),) = steps
+        annotated = batch.masks is not None or batch.boxes is not None or batch.keypoints is not None
+        if annotated and hasattr(step.layer, "transform_segmentation_masks"):
+            advice = "Masks, boxes and keypoints can't follow it: augment them without it."
+            name = type(step.layer).__name__
+            checks.fail(name, "inputs", "images without annotations, in a pipeline", "annotations", advice)
         keywords = {"training": bool(parameters)} if "training" in inspect.signature(step.layer.call).parameters else {}
-        images = step.layer(tf.cast(batch.images, tf.float32), **keywords)
+        images = tf.cast(batch.images, tf.float32)
+        if step._channels_first:
+            images = tf.transpose(step.layer(tf.transpose(images, [0, 3, 1, 2]), **keywords), [0, 2, 3, 1])
+        else:
+            images = step.layer(images, **keywords)
         if parameters and images.shape[1:].is_compatible_with(batch.images.shape[1:]):
             applies = parameters["applies"][:, None, None, None]
             images = tf.where(applies, images, tf.cast(batch.images, images.dtype))
@@ -91,9 +108,20 @@ def translate(stock: Any, known: dict[str, type[AugmentationLayer]]) -> list[Aug
     ours = known.get(type(stock).__name__)
     if ours is None or not type(stock).__module__.startswith("keras."):
         return [StockLayer(stock)]
-    accepted = inspect.signature(ours.__init__).parameters
+    accepted = {*inspect.signature(ours.__init__).parameters, "data_format", "bounding_box_format"}
     config = {name: value for name, value in stock.get_config().items() if name in accepted and name != "name"}
     return [ours(**_adjusted(type(stock).__name__, config))]
+
+
+def shared_settings(layers: Sequence[AugmentationLayer]) -> dict[str, Any]:
+    """The data format and box format that all `layers` that have one agree on: a pipeline's hold for its layers."""
+    settings = {}
+    for name in ("data_format", "bounding_box_format"):
+        sources = (layer.layer if isinstance(layer, StockLayer) else layer for layer in layers)
+        values = {getattr(source, name, None) for source in sources} - {None}
+        if len(values) == 1:
+            settings[name] = values.pop()
+    return settings
 
 
 def _adjusted(name: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers import planning
 from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.composite import CompositeLayer
-from keras_aug_ssl.layers.interop import translate
+from keras_aug_ssl.layers.interop import shared_settings, translate
 from keras_aug_ssl.layers.streams import Place, at_full_size, images_of, placed
 
 
@@ -131,7 +131,7 @@ class Pipeline(CompositeLayer):
 
         Args:
             stock: a Keras layer, a list of them, a `keras.Sequential` or a `keras.layers.Pipeline`.
-            **kwargs: as for `Pipeline`.
+            **kwargs: as for `Pipeline`. Data format and box format are those of the stock layers, where they agree.
 
         Example:
             >>> stock = keras.Sequential([keras.layers.RandomRotation(0.1), keras.layers.RandomZoom(0.2)])
@@ -141,7 +141,8 @@ class Pipeline(CompositeLayer):
         from keras_aug_ssl import layers
 
         known = {name: getattr(layers, name) for name in layers.__all__}
-        return cls(translate(stock, known), **kwargs)
+        translated = translate(stock, known)
+        return cls(translated, **{**shared_settings(translated), **kwargs})
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "jit_compile": self.jit_compile}

@@ -96,6 +96,9 @@ class RandomErasing(AugmentationLayer):
             batch = batch.replace(boxes=covered(batch.boxes, tf.cast(box, tf.float32)))
         return batch
 
+    def _value_ranges(self) -> set[tuple[float, float]]:
+        return super()._value_ranges() if self.fill_value is None else set()  # only noise depends on it
+
     def get_config(self) -> dict[str, Any]:
         names = ("factor", "scale", "fill_value", "value_range", "aspect_ratio")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -61,11 +61,13 @@ class RandomPosterization(ToneLayer):
 
 @register
 class Solarization(ToneLayer):
-    """Adds to every value, then inverts those above a threshold, as overexposed film does.
+    """Adds to every value, then inverts those from a threshold on, as overexposed film does.
+
+    `keras.layers.Solarization` (3.15) takes the lower ends of both ranges for levels instead of shares.
 
     Args:
         addition_factor: share of the value range that is added, (lower, upper) in [0, 1]. One number f: (0, f).
-        threshold_factor: values above this share of the value range are inverted, likewise; 0 inverts all but black.
+        threshold_factor: values from this share of the value range on are inverted, likewise; 0 inverts all.
         value_range: (black, white) of the images.
         seed, **kwargs: as for `AugmentationLayer`.
 
@@ -145,7 +147,7 @@ class Equalization(ToneLayer):
 
     Args:
         value_range: (black, white) of the images.
-        bins: levels of the histogram; only 256 is offered.
+        bins: levels of the histogram, 2 to 256.
         data_format, **kwargs: as for `AugmentationLayer`.
 
     Example:
@@ -164,13 +166,16 @@ class Equalization(ToneLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(value_range, data_format=data_format, **kwargs)
-        checks.one_of("Equalization", "bins", bins, (tone.LEVELS,))
+        self.bins = checks.integer("Equalization", "bins", bins, 2, tone.LEVELS)
 
     def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.interpolate(values, image)
 
     def prepared(self, image: Any) -> Any:
-        return tone.equalize_table(image)
+        return tone.equalize_table(image, self.bins)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "bins": self.bins}
 
 
 @register

@@ -11,9 +11,8 @@ import numpy as np
 
 from keras_aug_ssl import checks
 
-
 RELEASE_EVERY = 2**24
-"""Bytes of a memory map that may be in memory before its pages are given back; doing it costs as much as reading some."""
+"""Bytes of a memory map that are read before its pages are given back, which costs as much as reading a few."""
 
 
 class Blocks(Protocol):

@@ -62,12 +62,16 @@ def attacked_images(results: Results, images: Images, titles: dict[str, str], fo
     """One test image per class as it is, and as the attack on each network of seed 0 changed it, with what it read."""
     chosen = shown(images.y_test)
     truth = images.y_test[chosen]
-    rows, names, captions = [images.x_test[chosen]], ["clean image"], [[(images.name(label), False) for label in truth]]
+    rows, names, captions = (
+        [images.x_test[chosen]],
+        ["clean image"],
+        [[(f"is {images.name(label)}"[:16], False) for label in truth]],
+    )
     for method in dict.fromkeys(row.method for row in results.asked()):
         with np.load(Path(folder) / "attacked" / f"{method}-0.npz") as attacked:
             rows.append(attacked["x"])
             read = zip(attacked["read_as"], truth, strict=True)
-            captions.append([(images.name(seen), bool(seen != label)) for seen, label in read])
+            captions.append([(f"reads {images.name(seen)}"[:16], bool(seen != label)) for seen, label in read])
         names.append(f"{titles[method]},\nattacked")
     title = f"What each network reads under {attack_title(results)} (bold: fooled)"
-    return plots.image_grid(rows, title=title, row_titles=names, captions=captions)
+    return plots.image_grid(rows, title=title, row_titles=names, captions=captions, cell_inches=1.1)

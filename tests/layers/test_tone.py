@@ -35,11 +35,10 @@ def test_posterize_is_pillows(bits):
     assert np.array_equal(plain(layers.RandomPosterization(bits))(IMAGES), by_pillow(ImageOps.posterize, bits))
 
 
-@pytest.mark.parametrize("threshold", [0, 64, 127, 254])
-def test_solarize_is_pillows_for_values_above_the_threshold(threshold):
-    """Pillow inverts from its threshold on, Keras and we what lies above it."""
-    layer = layers.Solarization(threshold_factor=((threshold + 0.5) / 255, (threshold + 0.5) / 255))
-    assert np.array_equal(plain(layer)(IMAGES), by_pillow(ImageOps.solarize, threshold + 1))
+@pytest.mark.parametrize("threshold", [0, 64, 127, 255])
+def test_solarize_is_pillows(threshold):
+    layer = layers.Solarization(threshold_factor=(threshold / 255, threshold / 255))
+    assert np.array_equal(plain(layer)(IMAGES), by_pillow(ImageOps.solarize, threshold))
 
 
 def test_solarize_adds_first():
