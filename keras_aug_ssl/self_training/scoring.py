@@ -21,6 +21,9 @@ from keras_aug_ssl.self_training.sources import Blocks
 BLOCK = 256
 """Rows scored at once: enough to keep two cores busy, few enough that a CNN's activations stay small."""
 
+PART = 2**17
+"""Rows weighed at once."""
+
 LARGEST_VIOLATION = 0.02
 """How far rounding may carry float16 probabilities from a sum of 1."""
 
@@ -97,9 +100,8 @@ class Scorer:
         label, confidence, uncertainty, *scores = columns.arrays
         if self._passes is not None:
             self._passes.check(uncertainty)
-        row = tf.range(total, dtype=tf.int64)
         weights = [
-            _weights(self._owner, rule, Rows(row, tf.constant(label), tf.constant(score)), known, context)
+            _weights(self._owner, rule, label, score, known, context)
             for rule, score, known in zip(self._rules, scores, statistics or [], strict=True)
         ]
         return Scores(label, confidence, uncertainty, weights)
@@ -204,11 +206,21 @@ def _length(x: Any) -> int:
     return len(keras.tree.flatten(x)[0])
 
 
-def _weights(owner: str, rule: Rule, rows: Rows, statistics: Any, context: Context) -> np.ndarray:
-    weights = np.asarray(rule.weights(rows, statistics, context), np.float32)
-    if weights.shape != rows.label.shape or not ((weights >= 0) & (weights <= 1)).all():
-        checks.fail(
-            owner, "select", f"a rule that gives {len(rows.label)} weights in [0, 1]", weights,
-            f"They came from {rule!r}, in shape {weights.shape}.",
-        )  # fmt: skip
+def _weights(
+    owner: str, rule: Rule, label: np.ndarray, score: np.ndarray, statistics: Any, context: Context
+) -> np.ndarray:
+    """(N,) weights, in parts where the rule allows: tensors of a whole pool would double what is kept of it."""
+    total = len(label)
+    size = PART if rule.by_row else total
+    weights = np.empty(total, np.float32)
+    for start in range(0, total, size):
+        part = slice(start, min(start + size, total))
+        rows = Rows(tf.range(part.start, part.stop, dtype=tf.int64), tf.constant(label[part]), tf.constant(score[part]))
+        found = np.asarray(rule.weights(rows, statistics, context), np.float32)
+        if found.shape != rows.label.shape or not ((found >= 0) & (found <= 1)).all():
+            checks.fail(
+                owner, "select", f"a rule that gives {len(rows.label)} weights in [0, 1]", found,
+                f"They came from {rule!r}, in shape {found.shape}.",
+            )  # fmt: skip
+        weights[part] = found
     return weights

@@ -68,10 +68,12 @@ class Rule:
 
     Class attributes:
         graded: weights may lie between 0 and 1, so training needs sample weights.
+        by_row: `weights` needs a row and the statistics, and no other row, so a large pool is weighed part by part.
         needs_holdout: `Context.holdout` is required.
     """
 
     graded = False
+    by_row = True
     needs_holdout = False
     passes: Any = None  # how to get `Prediction.uncertainty`: a number of dropout passes, or models; None does without
     view: Any = None
@@ -169,6 +171,7 @@ class Both(Rule):
             )  # fmt: skip
         self.first, self.second = first, second
         self.graded = first.graded or second.graded
+        self.by_row = first.by_row and second.by_row
         self.needs_holdout = first.needs_holdout or second.needs_holdout
         source = first if first.passes is not None else second
         self.passes, self.view = source.passes, source.view
@@ -232,6 +235,7 @@ class Custom(Rule):
     """
 
     graded = True
+    by_row = False
 
     def __init__(self, function: Callable[[np.ndarray], Any]) -> None:
         self.function = function
