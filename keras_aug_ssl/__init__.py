@@ -26,9 +26,12 @@ from keras_aug_ssl.adversarial import GaussianNoise as GaussianNoise
 from keras_aug_ssl.adversarial import HopSkipJump as HopSkipJump
 from keras_aug_ssl.adversarial import MomentumFGSM as MomentumFGSM
 from keras_aug_ssl.adversarial import RandomFGSM as RandomFGSM
+from keras_aug_ssl.adversarial import RobustnessReport as RobustnessReport
 from keras_aug_ssl.adversarial import SpatialAttack as SpatialAttack
 from keras_aug_ssl.adversarial import Square as Square
 from keras_aug_ssl.adversarial import UniversalPerturbation as UniversalPerturbation
+from keras_aug_ssl.adversarial import certify as certify
+from keras_aug_ssl.adversarial import evaluate_robustness as evaluate_robustness
 from keras_aug_ssl.adversarial import fgsm as fgsm
 from keras_aug_ssl.adversarial import input_gradient as input_gradient
 from keras_aug_ssl.layers.pipeline import Pipeline as Pipeline

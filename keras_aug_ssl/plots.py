@@ -1,4 +1,4 @@
-"""Figures: images in rows, bars with spread, the fate of pseudo-labels.
+"""Figures: images in rows, bars with spread, the fate of pseudo-labels, accuracy under attack.
 
 Every function returns a `matplotlib.figure.Figure` that belongs to nobody: no window, no global state, so it works in a
 thread, a notebook or a server. `to_png` turns one into bytes. Colours are Okabe and Ito's, told apart by colour-blind
@@ -151,6 +151,40 @@ def pseudo_label_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], *, 
         _plain_frame(axes)
         axes.grid(axis="y", alpha=0.3)
     figure.align_ylabels()
+    return _laid_out(figure)
+
+
+def accuracy_curves(
+    curves: Mapping[str, Mapping[float, float]], *, xlabel: str, title: str = "", thick: str = ""
+) -> Figure:
+    """Accuracy over the size of a perturbation, one curve for each attack.
+
+    Args:
+        curves: {name: {size: accuracy in [0, 1]}}, sizes rising.
+        xlabel: what the sizes are.
+        title: above the axes.
+        thick: name of the curve to be drawn thick, in black and behind the others.
+
+    Returns:
+        The figure; accuracies are in per cent.
+
+    Example:
+        >>> figure = accuracy_curves({"PGD": {0.0: 0.9, 0.1: 0.5}}, xlabel="epsilon")
+        >>> figure.axes[0].lines[0].get_ydata().tolist()
+        [90.0, 50.0]
+    """
+    figure = _figure(6.0, 4.0)
+    axes = figure.add_subplot()
+    for index, (name, curve) in enumerate(curves.items()):
+        colour = (BLUE, ORANGE, GREEN, VERMILION, GREY)[index % 5]
+        style: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4}
+        if name == thick:
+            style = {"color": "black", "linewidth": 4, "alpha": 0.35, "zorder": 1}
+        axes.plot(list(curve), 100 * np.array(list(curve.values())), label=name, **style)
+    axes.set(xlabel=xlabel, ylabel="accuracy (%)", ylim=(-2, 102), title=title)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False)
+    _plain_frame(axes)
     return _laid_out(figure)
 
 

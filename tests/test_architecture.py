@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "data": BASE,
     "layers": BASE,
     "self_training": BASE | {"data", "layers"},
-    "adversarial": BASE | {"data", "layers", "self_training"},
+    "plots": set(),
+    "adversarial": BASE | {"data", "layers", "plots", "self_training"},
     "consistency": BASE | {"data", "layers", "self_training"},
 }
 DRAWING = re.compile(r"(tf|np|numpy|keras|tensorflow)\.random\.(?!SeedGenerator\b)")  # that one only hands out keys

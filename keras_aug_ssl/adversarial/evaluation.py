@@ -1,0 +1,198 @@
+"""Robustness measured: every attack at every radius, the worst case over them, and whether to believe it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl.adversarial import heads, masking
+from keras_aug_ssl.adversarial.base import Attack
+from keras_aug_ssl.adversarial.batches import batches
+from keras_aug_ssl.adversarial.evaluation_inputs import OWNER, comparable, labeled, named, radii, remade
+from keras_aug_ssl.adversarial.limits import check_inputs
+from keras_aug_ssl.adversarial.report import Curve, RobustnessReport
+from keras_aug_ssl.adversarial.results import AttackResult
+from keras_aug_ssl.adversarial.victim import encode_labels, predicted, victim_of
+from keras_aug_ssl.checks import fail, integer
+
+_CHECKED = 100  # examples on which the checks for masked gradients run
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def evaluate_robustness(
+    model: keras.Model,
+    data: Any,
+    attacks: Sequence[Attack] | None = None,
+    epsilons: Sequence[float] | None = None,
+    *,
+    bounds: tuple[Any, Any] | None = None,
+    transfer: Mapping[str, keras.Model] | None = None,
+    checks: bool = True,
+    input_name: str | int | None = None,
+    batch_size: int = 250,
+    verbose: int = 0,
+) -> RobustnessReport:
+    """Measures how accurate a classifier stays under attack, and looks for signs that the figures are too good.
+
+    An example counts as robust in the worst case when no attack fools it at this epsilon or a smaller one. Attacks for
+    the smallest perturbation run once, and their distances give the accuracy at every epsilon. The checks watch a PGD
+    of their own on up to 100 examples that the model gets right; what they find is in the report's `warnings`.
+
+    Args:
+        model: any Keras classifier; it is not changed.
+        data: `(x, y)`, or a data set of such batches (`tf.data`, TFDS, `PyDataset`), read once into memory.
+        attacks: untargeted attacks of one norm; each is made anew for every epsilon. None: `FGSM`, `PGD`,
+            `AutoAttack(version="fast")` and `GaussianNoise` in Linf.
+        epsilons: radii in the unit of the model's input, >= 0. None: those of the attacks or, where these aren't given
+            either, 2, 4, 8 and 16 / 255 of the width of the bounds.
+        bounds: (low, high) of valid inputs for all attacks; None: their own, (0, 1) unless they say otherwise.
+        transfer: other models, by name, whose accuracy on the examples made against `model` is measured too.
+        checks: look for masked gradients.
+        input_name: key or index of the attacked input of a model with several.
+        batch_size: examples attacked at a time.
+        verbose: 1 shows a progress bar over the runs.
+
+    Returns:
+        A `RobustnessReport`: print it, plot it, or take its `table()` or `to_json()`.
+
+    Raises:
+        ValueError: no attacks, targeted ones, ones without a radius (`SpatialAttack`) or of different norms or bounds;
+            negative epsilons; data without labels; a regression model; and what attacks raise.
+
+    Example:
+        >>> import keras, numpy as np, keras_aug_ssl as kas
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
+        >>> data = np.array([[0.75, 0.5], [0.9, 0.1]]), np.array([0, 0])  # 0.125 and 0.4 from the boundary
+        >>> report = kas.evaluate_robustness(model, data, [kas.PGD(), kas.FMN()], epsilons=[0.1, 0.2])
+        >>> report.worst_case, report.warnings
+        ({0.1: 1.0, 0.2: 0.5}, ())
+    """
+    chosen = comparable(attacks, bounds)
+    epsilons = radii(epsilons, chosen, given=attacks is not None)
+    options = {"input_name": input_name, "batch_size": integer(OWNER, "batch_size", batch_size, 1)}
+    x, y = labeled(model, data, batch_size)
+    victim = victim_of(OWNER, model, x, input_name=input_name)
+    if victim.head.kind == heads.NUMBERS:
+        fail(OWNER, "model", "a classifier", model.name, "A regression model has no accuracy; see the loss of PGD.")
+    check_inputs(OWNER, victim.inputs.split(x)[0], chosen[0].bounds)
+    by_name = named(chosen)
+    runs = sum(1 if attack.minimal else len(epsilons) for attack in by_name.values())
+    bar = keras.utils.Progbar(runs, unit_name="run") if verbose else None
+    job = _Job(model, x, y, chosen[0].norm, chosen[0].bounds, dict(transfer or {}), options, bar)
+    curves, fooled, warnings = _measure(job, by_name, epsilons)
+    if checks:
+        warnings += _symptoms(job, epsilons)
+    worst = np.logical_or.accumulate(np.any(fooled, axis=0), axis=0)  # a larger ball holds the smaller ones
+    worst_case = _accuracies(epsilons, worst)
+    return RobustnessReport(job.norm, len(y), _accuracy(job.wrong), worst_case, tuple(curves), tuple(warnings))
+
+
+@dataclasses.dataclass
+class _Job:
+    """What all runs share: models, data, options of attacks and the progress bar."""
+
+    model: keras.Model
+    x: Any
+    y: np.ndarray
+    norm: str
+    bounds: tuple[Any, Any]
+    others: dict[str, keras.Model]
+    options: dict[str, Any]
+    bar: Any
+
+    def __post_init__(self) -> None:
+        self.wrong = self.errors(self.model, self.x)
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Arguments of an attack like those in use."""
+        return {"norm": self.norm, "bounds": self.bounds}
+
+    def errors(self, model: keras.Model, x: Any) -> np.ndarray:
+        """Where `model` is wrong on `x`, (N,) bool."""
+        wrong = []
+        for some, y in batches(OWNER, model, x, self.y, self.options["batch_size"]):
+            victim = victim_of(OWNER, model, some, input_name=self.options["input_name"])
+            attacked, others = victim.inputs.split(some)
+            scores = victim.scores(tf.cast(attacked, tf.float32), others)
+            differs = predicted(victim.head, scores).numpy() != encode_labels(OWNER, victim.head, y, len(y))
+            wrong.append(differs.reshape(len(y), -1).any(axis=1))
+        return np.concatenate(wrong)
+
+    def run(self, attack: Attack) -> tuple[AttackResult, float]:
+        """What an attack finds on all examples, and the seconds it took."""
+        begin = time.perf_counter()
+        result = attack(self.model, self.x, self.y, **self.options)
+        if self.bar:
+            self.bar.add(1, [("fooled", float(np.mean(result.success)))])
+        return result, time.perf_counter() - begin
+
+    def has_gradient(self) -> bool:
+        """Whether attacks have a gradient to follow."""
+        return masking.has_gradient(victim_of(OWNER, self.model, self.x, input_name=self.options["input_name"]), self.x)
+
+
+def _measure(
+    job: _Job, attacks: dict[str, Attack], epsilons: list[float]
+) -> tuple[list[Curve], list[np.ndarray], list[str]]:
+    """The curve of each attack, where it fooled the model (epsilons, N), and which attacks can't be run."""
+    curves, fooled, warnings = [], [], []
+    for name, attack in attacks.items():
+        try:
+            curve, where = (_smallest if attack.minimal else _within)(job, name, attack, epsilons)
+        except ValueError:
+            if job.has_gradient():
+                raise
+            warnings.append(f"{name} is left out: it needs a gradient, and the model has none.")
+        else:
+            curves.append(curve)
+            fooled.append(where)
+    if not curves:
+        expected = "a list with one that needs no gradient, for the model has none"
+        fail(OWNER, "attacks", expected, list(attacks), "Square and HopSkipJump need none.")
+    return curves, fooled, warnings
+
+
+def _within(job: _Job, name: str, attack: Attack, epsilons: list[float]) -> tuple[Curve, np.ndarray]:
+    """An attack that stays inside a radius: a run for each."""
+    total, fooled = 0.0, []
+    transfer: dict[str, dict[float, float]] = {other: {} for other in job.others}
+    for epsilon in epsilons:
+        result, seconds = job.run(remade(attack, epsilon=epsilon))
+        total += seconds
+        fooled.append(result.success | job.wrong)  # a single step may put right what was wrong
+        for other, model in job.others.items():
+            transfer[other][epsilon] = _accuracy(job.errors(model, result.x_adv))
+    return Curve(name, _accuracies(epsilons, fooled), total, transfer=transfer), np.stack(fooled)
+
+
+def _smallest(job: _Job, name: str, attack: Attack, epsilons: list[float]) -> tuple[Curve, np.ndarray]:
+    """An attack for the smallest perturbation: one run, whose distances answer for every radius."""
+    result, seconds = job.run(remade(attack, epsilon=None))
+    fooled = [result.success & (result.distance <= epsilon) for epsilon in epsilons]
+    return Curve(name, _accuracies(epsilons, fooled), seconds, result.distribution(_QUANTILES)), np.stack(fooled)
+
+
+def _symptoms(job: _Job, epsilons: list[float]) -> list[str]:
+    """What the checks for masked gradients say, on the first examples that the model gets right."""
+    right = np.flatnonzero(~job.wrong)[:_CHECKED]
+    epsilons = [epsilon for epsilon in epsilons if epsilon > 0]
+    if not len(right) or not epsilons:
+        return []
+    x, y = tf.nest.map_structure(lambda part: part[right], (job.x, job.y))
+    look = masking.symptoms if job.has_gradient() else masking.without_gradient
+    return look(job.model, x, y, epsilons, **job.limits, **job.options)
+
+
+def _accuracies(epsilons: list[float], fooled: Any) -> dict[float, float]:
+    return {epsilon: _accuracy(where) for epsilon, where in zip(epsilons, fooled, strict=True)}
+
+
+def _accuracy(wrong: np.ndarray) -> float:
+    return float(1.0 - np.mean(wrong))
