@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.layers.regions import RandomErasing
 
 Augmentation = Callable[[Any, np.ndarray], Any]
 
@@ -32,6 +33,28 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
     if "seed" in names:
         return lambda x, key: keras.tree.map_structure(np.asarray, call(x, **fixed, seed=key))
     return lambda x, key: keras.tree.map_structure(np.asarray, call(x, **fixed))
+
+
+def harder(augment: Augmentation | None, x: Any) -> Augmentation | None:
+    """The augmentation of pseudo-labelled rows when nobody chose one: of images, `augment` and then a hidden patch.
+
+    What a model is sure of teaches it nothing new on the view it labelled. A patch (Zhong et al. 2017) in the mean
+    colour makes any kind of image harder and keeps its label; how other inputs can be made harder is not known here.
+
+    Args:
+        augment: for labelled rows; None stays None, since nobody asked for changes.
+        x: the labelled rows.
+    """
+    images = isinstance(x, np.ndarray) and x.ndim == 4 and x.shape[-1] in (1, 3, 4) and min(x.shape[1:3]) >= 4
+    if augment is None or not images:
+        return augment
+    erase = RandomErasing(fill_value=float(np.mean(x, dtype=np.float64)), data_format="channels_last")
+
+    def augment_and_erase(inputs: Any, key: np.ndarray) -> Any:
+        augmented = augment(inputs, key)
+        return np.asarray(erase(augmented, seed=key_of(*key.tolist()))) if np.ndim(augmented) == 4 else augmented
+
+    return augment_and_erase
 
 
 def key_of(*numbers: int) -> np.ndarray:

@@ -37,8 +37,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     At the beginning of an epoch the model labels the pool, a rule selects rows, and the epoch's batches are drawn from
     labelled and selected rows. The length of an epoch never changes. Labelled rows are never changed.
 
-    What makes it help is that the model labels an easy view and learns on a harder one: give `training_set` a strong
-    augmentation. What a model is sure of teaches it nothing new on the same view.
+    What makes it help is that the model labels the rows as they are and learns on a harder view: what it is sure of
+    teaches it nothing new on the same one. With an augmentation `training_set` also hides a patch of pseudo-labelled
+    images; for other data give it a harder `augment_pseudo`.
 
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
@@ -148,7 +149,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             augment: a callable on inputs; it gets `training=True` if it takes it, and a (2,) integer `seed` that is a
                 function of seed, epoch and batch if it takes that. What draws by itself doesn't continue exactly after
                 a resume.
-            augment_pseudo: for pseudo-labelled rows; None takes `augment`.
+            augment_pseudo: for pseudo-labelled rows; None takes `augment` and, where rows are images (H, W, C), then
+                paints a rectangle over each in the mean colour. The same object as `augment` gives all rows one view.
             labeled_fraction: least share of labelled rows in a batch, in (0, 1); they are repeated to fill it. Where
                 they are more than that share of all rows, their share is taken.
             steps: batches an epoch; None for as many as labelled rows and pool fill together.

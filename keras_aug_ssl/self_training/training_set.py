@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.augmenting import keyed
+from keras_aug_ssl.self_training.augmenting import harder, keyed
 from keras_aug_ssl.self_training.feeder import Board, TrainingSet
 from keras_aug_ssl.self_training.labeled import labeled_rows
 from keras_aug_ssl.self_training.labeller import Labeller
@@ -38,6 +38,10 @@ def make_training_set(
     batch_size = checks.integer(owner, "batch_size", batch_size, 2)
     share = checks.number(owner, "labeled_fraction", labeled_fraction, 0.0, 1.0, low_open=True, high_open=True)
     first = keyed(owner, "augment", augment)
+    if augment_pseudo is None:
+        second = harder(first, labeled.x)
+    else:
+        second = first if augment_pseudo is augment else keyed(owner, "augment_pseudo", augment_pseudo)
     if steps is None:
         steps = math.ceil((len(labeled) + len(pool)) / batch_size)
     return TrainingSet(
@@ -48,6 +52,6 @@ def make_training_set(
         steps=checks.integer(owner, "steps", steps, 1),
         labeled_fraction=share,
         augment=first,
-        augment_pseudo=first if augment_pseudo is None else keyed(owner, "augment_pseudo", augment_pseudo),
+        augment_pseudo=second,
         seed=checks.integer(owner, "seed", seed, 0),
     )

@@ -144,6 +144,35 @@ def test_pseudo_labelled_rows_have_their_own_augmentation():
     np.testing.assert_array_equal(x % 1, np.where(x < 100, 0.25, 0.5))
 
 
+def images(count, value, dtype):
+    return np.full((count, 8, 6, 1), value, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_pseudo_labelled_images_lose_a_patch_unless_both_kinds_get_one_view(dtype):
+    """Labelled images are 40, the pool's 90; a patch has the mean colour of the labelled ones."""
+    augment = functools.partial(np.add, np.asarray(2, dtype))
+    found = {}
+    for name, given in {"by default": {}, "one view": {"augment_pseudo": augment}}.items():
+        st = kas.SelfTraining(images(9, 90, dtype))
+        made = st.training_set(images(4, 40, dtype), np.arange(4), batch_size=8, augment=augment, **given)
+        publish(st, 0, range(9))
+        found[name] = made[0][0].reshape(8, -1)
+        assert found[name].dtype == dtype
+    for batch in found.values():
+        assert (batch == 42).all(axis=1).sum() == 4, "labelled images keep every pixel"
+    hidden = (found["by default"] == 40).mean(axis=1)
+    assert sorted(hidden > 0) == [False] * 4 + [True] * 4 and hidden.max() < 0.5
+    assert (found["one view"] == 92).all(axis=1).sum() == 4
+
+
+def test_nothing_is_hidden_where_nothing_is_augmented():
+    st = kas.SelfTraining(images(9, 90, "float32"))
+    made = st.training_set(images(4, 40, "float32"), np.arange(4), batch_size=8)
+    publish(st, 0, range(9))
+    assert set(np.unique(made[0][0])) == {40, 90}
+
+
 @pytest.mark.parametrize("augment", [functools.partial(np.add, 1.0), lambda x, **options: x + 1.0])
 def test_any_callable_augments(augment):
     _, made = training_set(augment=augment)
