@@ -35,7 +35,8 @@ def balanced(
             images are rounded). y: integer label in 0 .. num_classes - 1, scalar or (1,), or one-hot (num_classes,).
             Shuffle a stream that is sorted by class before: a class can't come out before it came in.
         num_classes: how many classes there are; needed for integer labels.
-        neighbours: x' is drawn among this many nearest, >= 1.
+        neighbours: x' is drawn among this many nearest, >= 0. 0 repeats examples as they are: better where augmentation
+            follows, since what lies between two of a few images is a ghost of both.
         reservoir: examples kept of every class, >= 2. At most 2 * num_classes * reservoir examples are in memory: the
             kept ones and a window of as many.
         seed: int >= 0; no global seed is read or changed.
@@ -63,7 +64,7 @@ def balanced(
     sliding part of the set.
     """
     num_classes = _check_examples(dataset, num_classes)
-    neighbours = checks.integer(OWNER, "neighbours", neighbours, 1)
+    neighbours = checks.integer(OWNER, "neighbours", neighbours, 0)
     reservoir = checks.integer(OWNER, "reservoir", reservoir, 2)
     keys = endless_keys((checks.integer(OWNER, "seed", seed, 0), 2), epoch)
     x_spec, y_spec = dataset.element_spec
@@ -140,7 +141,8 @@ def _choose(
     column, turn = out % tf.size(present), out // tf.size(present)
     classes = tf.gather(present, column)
     start = tf.gather(pool.starts, classes)
-    weights = tf.where(turn < tf.gather(pool.new, classes), 0.0, units[1][:size])
+    unchanged = (turn < tf.gather(pool.new, classes)) | (neighbours == 0)
+    weights = tf.where(unchanged, 0.0, units[1][:size])
     return (
         start + turn % tf.gather(pool.counts, classes),
         start + tf.gather_nd(partners, tf.stack([column, turn], 1)),
@@ -162,7 +164,7 @@ def _near(pool: _Pool, label: tf.Tensor, pick: tf.Tensor, reservoir: int, neighb
     theirs, ours = theirs - centre, ours - centre
     closeness = 2.0 * tf.matmul(ours, theirs, transpose_b=True) - tf.reduce_sum(tf.square(theirs), 1)
     closeness = tf.where(bases[:, None] == candidates, -np.inf, closeness)
-    usable = tf.clip_by_value(tf.size(candidates) - 1, 1, neighbours)
+    usable = tf.clip_by_value(tf.size(candidates) - 1, 1, max(1, neighbours))
     near = tf.math.top_k(closeness, usable).indices
     return tf.gather(near, draws.below(pick, usable), batch_dims=1)
 

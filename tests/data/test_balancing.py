@@ -53,6 +53,12 @@ def test_new_examples_lie_between_two_of_their_class():
             assert (away[:, None] + away - between).min() < 1e-3
 
 
+def test_without_neighbours_rare_examples_are_repeated():
+    x, y = collect(data.balanced(source(), num_classes=3, neighbours=0))
+    for label in (1, 2):
+        assert rows(x[y == label]) == rows(X[label == Y]) and np.sum(y == label) > np.sum(label == Y)
+
+
 def test_partners_are_the_nearest_kept():
     line = np.array([0.0, 1.0, 2.1, 100.0, 101.0, 102.1] + [500.0] * 44, "float32")[:, None]
     x, y = collect(data.balanced(source(line, np.array([1] * 6 + [0] * 44)), 2, neighbours=2, reservoir=25))
@@ -133,7 +139,7 @@ def test_endless_streams_stay_endless():
         (source(X, Y.astype("float32")), {}, "integer labels of shape"),
         (source(X, np.eye(3)[Y]), {"num_classes": 4}, "`num_classes` is 4"),
         (source(), {"num_classes": 0}, "`num_classes`"),
-        (source(), {"neighbours": 0}, "`neighbours`"),
+        (source(), {"neighbours": -1}, "`neighbours`"),
         (source(), {"reservoir": 1}, "`reservoir`"),
         (source(), {"seed": -1}, "`seed`"),
     ],
