@@ -285,7 +285,9 @@ class AugmentationLayer(keras.layers.Layer):
         channels = images_of(inputs).shape[-1 if self.data_format == "channels_last" else -3 :][:1]
         key = (function.__name__, *channels, *(leaf.shape.rank for leaf in tf.nest.flatten(inputs)))
         if key not in self._graphs:
-            self._graphs[key] = tf.function(function, reduce_retracing=True, autograph=False)
+            # A partial, since TensorFlow counts by code: five layers called once would pass for one traced five times.
+            graph = tf.function(functools.partial(function), reduce_retracing=True, autograph=False)
+            self._graphs[key] = graph
         return self._graphs[key](inputs, *arguments)
 
     @functools.cached_property

@@ -13,7 +13,7 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers import planning
 from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.composite import CompositeLayer
-from keras_aug_ssl.layers.interop import shared_settings, translate
+from keras_aug_ssl.layers.interop import StockLayer, shared_settings, translate
 from keras_aug_ssl.layers.streams import Place, at_full_size, images_of, placed
 
 
@@ -70,8 +70,7 @@ class Pipeline(CompositeLayer):
         """Says what is executed together, in which order."""
         layers = self.primitives()
         return Plan(
-            Pass(run.family.what, [type(layers[index]).__name__.lstrip("_") for index in run.indices])
-            for run in planning.runs(layers)
+            Pass(run.family.what, [_name(layers[index]) for index in run.indices]) for run in planning.runs(layers)
         )
 
     def map(
@@ -146,3 +145,8 @@ class Pipeline(CompositeLayer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "jit_compile": self.jit_compile}
+
+
+def _name(layer: AugmentationLayer) -> str:
+    """What a plan calls a layer: a stock one by its own class."""
+    return type(layer.layer if isinstance(layer, StockLayer) else layer).__name__.lstrip("_")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -58,10 +59,10 @@ class Scorer:
         self._owner, self._model, self._outputs, self._rules = owner, model, outputs, tuple(rules)
         spread = next((rule for rule in self._rules if rule.passes is not None), None)
         self._passes = None if spread is None else Passes(owner, model, spread)
-        self._forward = tf.function(self._probabilities, autograph=False)
-        self._score = tf.function(self._score_block, autograph=False)
-        self._judge = tf.function(self._judge_block, autograph=False)
-        self._merge = tf.function(self._merge_statistics, autograph=False)
+        steps = (self._probabilities, self._score_block, self._judge_block, self._merge_statistics)
+        # Partials, since TensorFlow counts by code: five scorers used once would pass for one traced five times.
+        graphs = [tf.function(functools.partial(step), autograph=False) for step in steps]
+        self._forward, self._score, self._judge, self._merge = graphs
 
     def predict(self, blocks: Iterable[Any], temperature: float = 1.0) -> np.ndarray:
         """Returns (N, K) probabilities of all blocks together."""
