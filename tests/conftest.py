@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -12,9 +13,18 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import pytest
 import tensorflow as tf
 
+from keras_aug_ssl.testing.laws import op_by_op
+
 # Two workers on two cores: more threads would only wait for each other.
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(2)
+
+
+@pytest.fixture
+def without_graphs() -> Iterator[None]:
+    """Runs what would be graphs operation by operation: on small images tracing takes seconds, running milliseconds."""
+    with op_by_op():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ def test_operations_like_the_test_corruptions_can_be_left_out():
     assert len(drawn) == 9 and not drawn & {"brightness", "color", "contrast", "sharpness"}
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_images_are_the_mean_of_chains_and_image():
     """One chain by itself is the policy with the same parameters; all of them are averaged by their weights."""
     layer, images = layers.AugMix(), IMAGES.astype("float32")
@@ -58,6 +59,7 @@ def test_images_are_the_mean_of_chains_and_image():
     assert np.allclose(layer.apply(images, drawn), weight * images + (1 - weight) * mean, atol=1e-2)
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_labels_pass_and_what_moves_is_refused():
     images, labels = layers.AugMix()((IMAGES, np.arange(6)))
     assert images.dtype == "uint8" and np.array_equal(labels, np.arange(6))
@@ -161,12 +163,14 @@ def test_fit_evaluate_save_and_load(tmp_path):
 # --- weak and strong --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_weak_view_moves_and_leaves_values():
     assert str(layers.weak_augmentation(flip=False).plan()) == "1. resample: RandomTranslation"
     view = layers.weak_augmentation()(np.full((4, 8, 8, 3), 9, "uint8"))
     assert np.all(np.asarray(view) == 9)
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_strong_view_reads_the_image_once():
     plan = layers.strong_augmentation().plan()
     assert plan[0].layers == ["RandomFlip", "RandomTranslation", "RandomAffine"]

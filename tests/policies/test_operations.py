@@ -11,6 +11,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from keras_aug_ssl import draws, layers
 from keras_aug_ssl.layers.policies import GEOMETRY, OPERATIONS
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
 KEY = (7, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 20, 24, 3), dtype=np.uint8)
 
