@@ -119,7 +119,7 @@ class _Job:
         wrong = []
         for some, y in batches(OWNER, model, x, self.y, self.options["batch_size"]):
             victim = victim_of(OWNER, model, some, input_name=self.options["input_name"])
-            attacked, others = victim.inputs.split(some)
+            attacked, others = victim.inputs.split(tf.nest.map_structure(tf.convert_to_tensor, some))
             scores = victim.scores(tf.cast(attacked, tf.float32), others)
             differs = predicted(victim.head, scores).numpy() != encode_labels(OWNER, victim.head, y, len(y))
             wrong.append(differs.reshape(len(y), -1).any(axis=1))

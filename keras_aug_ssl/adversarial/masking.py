@@ -17,7 +17,7 @@ from keras_aug_ssl.adversarial import balls
 from keras_aug_ssl.adversarial.attacks import FGSM, PGD, GaussianNoise
 from keras_aug_ssl.adversarial.results import AttackResult
 from keras_aug_ssl.adversarial.square import Square
-from keras_aug_ssl.adversarial.victim import Victim
+from keras_aug_ssl.adversarial.victim import Victim, victim_of
 
 STEPS = 20
 """Gradient steps of the attack that is watched."""
@@ -54,11 +54,11 @@ def symptoms(
     # The largest epsilon that leaves half of the examples standing: there better attacks have most to find.
     place = max([0, *(i for i, result in enumerate(found) if result.robust_accuracy >= 0.5)])
     epsilon, watched = epsilons[place], found[place]
-    attacked = x if options["input_name"] is None else x[options["input_name"]]
+    attacked, _ = victim_of("evaluate_robustness", model, x, input_name=options["input_name"]).inputs.split(x)
     texts = [
         *_falls_with_epsilon(epsilons, found),
         _beaten(watched, run(FGSM, epsilon), epsilon, "FGSM, which takes a single step,"),
-        _beaten(watched, run(Square, epsilon, steps=QUERIES), epsilon, "Square, which sees no gradient,"),
+        _beaten(watched, run(Square, epsilon, steps=QUERIES, loss="auto"), epsilon, "Square, which sees no gradient,"),
         _beaten(watched, run(GaussianNoise, epsilon), epsilon, "GaussianNoise, which sees nothing,"),
         _survives_everything(run, whole_range(np.shape(attacked)[1:], norm, bounds)),
         _vanishes(watched),
@@ -70,7 +70,7 @@ def without_gradient(
     model: keras.Model, x: Any, y: Any, epsilons: list[float], *, norm: str, bounds: Any, **options: Any
 ) -> list[str]:
     """The text for a model without any gradient; arguments as for `symptoms`."""
-    found = Square(epsilons[-1], norm, bounds=bounds, steps=QUERIES)(model, x, y, **options)
+    found = Square(epsilons[-1], norm, bounds=bounds, steps=QUERIES, loss="auto")(model, x, y, **options)
     return [
         "gradient masking? The model has no gradient with respect to its input. "
         f"Square, which sees none, fooled {_count(found)} examples at epsilon {epsilons[-1]:.4g}."

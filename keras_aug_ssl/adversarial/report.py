@@ -132,7 +132,7 @@ class RobustnessReport:
             f"{curve.attack}, {self.norm} distance: "
             + ", ".join(f"{distance:.4g} ({100 * quantile:g} %)" for quantile, distance in curve.distance.items())
             for curve in self.curves
-            if curve.distance
+            if curve.distance and all(map(math.isfinite, curve.distance.values()))
         ]
 
     def _transfers(self) -> list[str]:

@@ -143,6 +143,16 @@ def test_data_sets_give_what_arrays_give(two_halves, points):
         assert kas.evaluate_robustness(two_halves, data, **QUICK, checks=False).worst_case == arrays.worst_case
 
 
+def test_one_of_several_inputs_is_attacked(two_halves, points):
+    x, y = points
+    inputs = {"attacked": keras.Input((2,), name="attacked"), "left": keras.Input((2,), name="left")}
+    model = keras.Model(inputs, two_halves(inputs["attacked"]) + 0.0 * inputs["left"])
+    model.compile("sgd", LOGITS)
+    data = {"attacked": x, "left": x}, y
+    report = kas.evaluate_robustness(model, data, [kas.FGSM()], [0.2], input_name="attacked", checks=False)
+    assert report.clean_accuracy == 0.75 and report.worst_case == {0.2: 0.25}
+
+
 def test_bounds_hold_for_all_attacks(two_halves, points):
     x, y = points
     wide = network(keras.layers.Rescaling(1 / 255), two_halves)
