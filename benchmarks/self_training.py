@@ -131,7 +131,7 @@ def callback(
     one_view: bool = False,
     **options: Any,
 ) -> Callable[[Task], Outcome]:
-    """The callback: labels rows as they are, and learns labelled ones on `augment`, others on `harder` or the default."""
+    """The callback: labels rows as they are; learns labelled ones on `augment`, others on `harder` or the default."""
 
     def train(task: Task) -> Outcome:
         given = dict(options)
