@@ -40,7 +40,7 @@ def flips(make):
 def crops(make):
     """RandomCrop draws a place for each image."""
     found = np.unique(augmented(make.RandomCrop(16, 16, seed=1), places(32, 32))[:, 0, 0], axis=0)
-    return len(found) > 1, f"{len(found)} places for 32 images"
+    return len(found) > 1, f"places drawn for 32 images: {len(found)}"
 
 
 def perspective_corners(make):
@@ -65,7 +65,7 @@ def elastic_batches(make):
     """RandomElasticTransform keeps the images of a batch of unknown size apart."""
     values = [10.0, 60.0, 120.0, 200.0]
     dataset = tf.data.Dataset.from_tensor_slices(np.ones((4, 32, 32, 3), "float32") * np.reshape(values, (4, 1, 1, 1)))
-    layer = make.RandomElasticTransform(scale=(0.3, 0.3))
+    layer = make.RandomElasticTransform(scale=(0.3, 0.3), seed=1)
     (result,) = dataset.batch(4).map(lambda images: layer(tf.cast(images, tf.float32), training=True))
     found = np.asarray(result).mean((1, 2, 3))
     return np.allclose(found, values, atol=0.5), "means 10, 60, 120, 200 become " + ", ".join(f"{m:.0f}" for m in found)
@@ -135,8 +135,8 @@ def contrast_at_inference(make):
 def flat_borders(make):
     """RandomGaussianBlur and RandomSharpness leave an image of one value as it is."""
     images = np.full((4, 16, 16, 3), 100.0, "float32")
-    layers = make.RandomGaussianBlur(kernel_size=5, sigma=(1.0, 1.0)), make.RandomSharpness((0.0, 0.0))
-    corners = [augmented(layer, images)[0, 0, 0, 0] for layer in layers]
+    layers = make.RandomGaussianBlur(kernel_size=5, sigma=(1.0, 1.0), seed=1), make.RandomSharpness((0.0, 0.0), seed=1)
+    corners = [augmented(layer, images)[:, 0, 0, 0].min() for layer in layers]
     return np.allclose(corners, 100.0, atol=0.1), "in the corner 100 becomes {:.0f} and {:.0f}".format(*corners)
 
 
@@ -170,7 +170,7 @@ def exported_models(make):
         model.export(directory, verbose=False)
         loaded = tf.saved_model.load(directory)
         answers = {float(loaded.serve(places(1, 8)[..., :1])[0, 0]) for _ in range(16)}
-    return len(answers) == 1, f"{len(answers)} different answers to 16 calls"
+    return len(answers) == 1, f"different answers to 16 calls: {len(answers)}"
 
 
 LAWS = (
