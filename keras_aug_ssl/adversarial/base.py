@@ -247,13 +247,15 @@ class Attack:
         )
         recipe = tuple(sorted(self._recipe().items()))
         key = (type(self), recipe, str(specs))
-        if key not in victim.graphs:
+        if key not in victim.graphs or tf.config.functions_run_eagerly():
             signature = [*specs, tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int64)]
 
             def run(*arguments: Any) -> tuple[tf.Tensor, ...]:
                 problem, sure = self._pose(victim, *arguments)
                 return self._finish(problem, self._run(problem), sure)
 
+            if tf.config.functions_run_eagerly():
+                return run  # a concrete function would be a graph all the same, and nothing to debug
             graph = tf.function(run, input_signature=signature, autograph=False, jit_compile=self.jit_compile or None)
             # The concrete function: TensorFlow takes functions made in one place for one that is traced too often.
             victim.graphs[key] = graph.get_concrete_function()

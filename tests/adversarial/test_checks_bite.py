@@ -1,0 +1,159 @@
+"""Every law of an attack catches an attack that breaks it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_aug_ssl as kas
+from keras_aug_ssl.adversarial.attacks import BIM
+from keras_aug_ssl.adversarial.problem import Found
+from keras_aug_ssl.testing import ATTACK_LAWS
+from keras_aug_ssl.testing.attack_subject import AttackSubject
+
+register = keras.saving.register_keras_serializable(package="broken")
+CALLS = itertools.count()
+
+
+@register
+class Works(kas.FGSM):
+    """An attack that keeps all laws until a subclass changes its result or its search."""
+
+    def attack_batch(self, victim, x, y, mask=None, given=None):
+        return self.changed(super().attack_batch(victim, x, y, mask, given), np.asarray(x, np.float32))
+
+    def changed(self, result, x):
+        return result
+
+
+class LeavesTheBall(Works):
+    def changed(self, result, x):
+        return dataclasses.replace(result, x_adv=np.clip(x + 1.01 * (result.x_adv - x), 0.0, 1.0))
+
+
+class AlwaysMoves(Works):
+    def changed(self, result, x):
+        return dataclasses.replace(result, x_adv=np.clip(result.x_adv + 1e-4, 0.0, 1.0))
+
+
+class GoesHalfWay(Works):
+    def search(self, problem):
+        return super().search(dataclasses.replace(problem, radius=0.5 * problem.radius))
+
+
+class LosesItsWay(Works):
+    def search(self, problem):
+        return super().search(dataclasses.replace(problem, radius=tf.where(problem.radius > 0.15, 0.0, problem.radius)))
+
+
+class SticksToBounds(Works):
+    def search(self, problem):
+        found = super().search(problem)
+        free = tf.cast((problem.x > problem.limits.low) & (problem.x < problem.limits.high), tf.float32)
+        return found._replace(x=problem.x + free * (found.x - problem.x))
+
+
+class DividesByZero(Works):
+    def changed(self, result, x):
+        with np.errstate(invalid="ignore"):
+            share = result.distance / result.distance
+        return dataclasses.replace(result, x_adv=x + share[:, None, None, None] * (result.x_adv - x))
+
+
+class ClaimsSuccess(Works):
+    def changed(self, result, x):
+        return dataclasses.replace(result, success=np.ones_like(result.success))
+
+
+class ForgetsTheTarget(Works):
+    def search(self, problem):
+        return super().search(dataclasses.replace(problem, targeted=False))
+
+
+class LooksAtTheBatch(Works):
+    def search(self, problem):
+        mean = tf.reduce_mean(super().search(problem).x - problem.x, axis=0, keepdims=True)
+        return Found.nothing(problem)._replace(x=problem.x + mean)
+
+
+class DrawsFromAState(kas.RandomFGSM):
+    def attack_batch(self, *arguments):
+        self.seed = next(CALLS)
+        return super().attack_batch(*arguments)
+
+
+class TrainsTheModel(Works):
+    def search(self, problem):
+        problem.victim.model(problem.x, training=True)
+        return super().search(problem)
+
+
+class WritesIntoItsInput(Works):
+    def attack_batch(self, victim, x, y, mask=None, given=None):
+        x[0] = 0.0
+        return super().attack_batch(victim, x, y, mask, given)
+
+
+class BuildsEpsilonIn(Works):
+    def _recipe(self):
+        return {**super()._recipe(), "epsilon": self.epsilon}
+
+
+class ForgetsTheMask(Works):
+    def attack_batch(self, victim, x, y, mask=None, given=None):
+        return super().attack_batch(victim, x, y)
+
+
+class HalvesBytes(Works):
+    def attack_batch(self, victim, x, y, mask=None, given=None):
+        return super().attack_batch(victim, x // 2 if x.dtype == "uint8" else x, y)
+
+
+class FearsProbabilities(Works):
+    def search(self, problem):
+        return Found.nothing(problem) if problem.victim.head.probabilities else super().search(problem)
+
+
+@register
+class ForgetsItsSteps(BIM):
+    def get_config(self):
+        return {name: value for name, value in super().get_config().items() if name not in ("steps", "step_size")}
+
+
+BROKEN = {
+    "stays in ball and bounds": LeavesTheBall,
+    "no radius, no change": AlwaysMoves,
+    "exact on a linear model": GoesHalfWay,
+    "a larger ball is no harder": LosesItsWay,
+    "pixels at a bound can move": SticksToBounds,
+    "a zero gradient stays finite": DividesByZero,
+    "success is true": ClaimsSuccess,
+    "targets are reached": ForgetsTheTarget,
+    "a batch equals singles": LooksAtTheBatch,
+    "same seed, same result": DrawsFromAState,
+    "the model is left alone": TrainsTheModel,
+    "inputs are left alone": WritesIntoItsInput,
+    "no retrace on the second call": BuildsEpsilonIn,
+    "mask and bounds of each value hold": ForgetsTheMask,
+    "every dtype is read alike": HalvesBytes,
+    "probabilities are as good as logits": FearsProbabilities,
+    "config round trip": lambda: ForgetsItsSteps(0.3, steps=1, step_size=0.01),
+}
+
+
+@pytest.mark.parametrize("name", ATTACK_LAWS)
+def test_law_catches_who_breaks_it(name):
+    with pytest.raises(AssertionError, match=re.escape(f"breaks the law {name!r}")):
+        ATTACK_LAWS[name](AttackSubject(BROKEN[name]))
+
+
+def test_the_attack_that_was_broken_keeps_all_laws():
+    subject = AttackSubject(Works)
+    for law in ATTACK_LAWS.values():
+        law(subject)

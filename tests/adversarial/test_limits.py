@@ -1,0 +1,93 @@
+"""Thousands of random models, inputs and budgets: nothing ever leaves its ball or bounds, and nothing is ever NaN."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import keras_aug_ssl as kas
+from keras_aug_ssl.adversarial import balls, noise
+from keras_aug_ssl.testing.laws import op_by_op
+
+VALUES, CASES, DRAWS = 6, 60, 90  # 5,400 cases for the attacks together
+ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
+ATTACKS = [*(kas.PGD(0.0, norm, steps=4) for norm in ORDERS), kas.FMN(0.0, "l2", steps=4)]  # a graph each takes seconds
+
+
+@functools.cache
+def model():
+    """Each example brings a row of its own weights with it, so that one graph serves all models."""
+    inputs = keras.Input((VALUES,)), keras.Input((3, VALUES))
+    scores = keras.layers.Dot(axes=(1, 2))([keras.layers.Activation("gelu")(inputs[0]), inputs[1]])
+    found = keras.Model(list(inputs), scores)
+    found.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return found
+
+
+@settings(max_examples=DRAWS, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    attack=st.sampled_from(ATTACKS),
+    epsilon=st.one_of(st.sampled_from([0.0, 1e-30, 1e-8, 1.0, 1e4]), st.floats(1e-4, 30.0)),
+    unit=st.sampled_from([1e-3, 1.0, 255.0]),
+    steepness=st.sampled_from([0.0, 1e-20, 1e-3, 1.0, 100.0, 1e12, 1e37]),
+)
+def test_nothing_leaves_ball_or_bounds(seed, attack, epsilon, unit, steepness):
+    draw = np.random.default_rng(seed)
+    x = unit * np.clip(draw.uniform(-0.3, 1.3, (CASES, VALUES)), 0.0, 1.0).astype("float32")
+    weights = (steepness * draw.normal(size=(CASES, 3, VALUES))).astype("float32")
+    limits = {"epsilon": epsilon * unit, "bounds": (0.0, unit), "seed": seed}
+    attack = type(attack).from_config({**attack.get_config(), **limits})
+    result = attack(model(), [x, weights], draw.integers(0, 3, CASES), input_name=0)
+    x_adv = result.x_adv[0]
+    assert np.isfinite(x_adv).all() and np.isfinite(result.distance).all()
+    assert x_adv.min() >= 0.0 and x_adv.max() <= np.float32(unit)
+    size = np.linalg.norm(x_adv.astype("float64") - x, ORDERS[attack.norm], axis=1)
+    assert (size <= epsilon * unit * (1.0 + 1e-6)).all(), size.max()
+
+
+@settings(max_examples=25, derandomize=True, deadline=None, database=None)
+@given(seed=st.integers(0, 2**32 - 1), norm=st.sampled_from(sorted(ORDERS)), scale=st.sampled_from([1e-20, 1.0, 1e9]))
+def test_projections_are_inside_and_leave_what_is(seed, norm, scale):
+    """A projection is in ball and box at once, and a second one changes nothing."""
+    draw = np.random.default_rng(seed)
+    ball, order = balls.BALLS[norm], ORDERS[norm]
+    delta = (scale * draw.normal(size=(CASES, VALUES))).astype("float32")
+    radius = np.float32(scale * draw.uniform(0.0, 4.0))
+    down, up = -scale * draw.uniform(0.0, 2.0, delta.shape), scale * draw.uniform(0.0, 2.0, delta.shape)
+    box = tf.constant(down, tf.float32), tf.constant(up, tf.float32)
+    with op_by_op():
+        once = ball.project_in_box(tf.constant(delta), tf.constant(radius), *box)
+        twice = ball.project_in_box(once, tf.constant(radius), *box)
+    once, twice = np.asarray(once, "float64"), np.asarray(twice, "float64")
+    assert (np.linalg.norm(once, order, axis=1) <= radius * (1.0 + 1e-5)).all()
+    assert (once >= np.asarray(box[0])).all() and (once <= np.asarray(box[1])).all()
+    assert np.allclose(twice, once, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("norm", sorted(ORDERS))
+def test_random_members_fill_the_ball(norm):
+    """Half of them lie within the radius that holds half of the volume: radius / 2^(1 / dimensions)."""
+    keys = noise.example_keys(tf.random.normal([4000, 1], seed=0), tf.constant(3))
+    like = tf.zeros([4000, VALUES])
+    members = np.asarray(balls.BALLS[norm].random(keys, like, tf.constant(2.0)))
+    size = np.linalg.norm(members, ORDERS[norm], axis=1)
+    assert size.max() <= 2.0 * (1.0 + 1e-6)
+    assert np.mean(size < 2.0 * 0.5 ** (1 / VALUES)) == pytest.approx(0.5, abs=0.03)
+    assert np.abs(members.mean(axis=0)).max() < 0.05
+
+
+@pytest.mark.parametrize("norm", sorted(ORDERS))
+def test_steepest_gains_the_dual_norm(norm):
+    gradient = np.random.default_rng(0).normal(size=(5, VALUES)).astype("float32")
+    direction = np.asarray(balls.BALLS[norm].steepest(tf.constant(gradient)))
+    dual = {"linf": 1, "l2": 2, "l1": np.inf}[norm]
+    assert np.allclose(np.linalg.norm(direction, ORDERS[norm], axis=1), 1.0, atol=1e-5)
+    assert np.allclose((direction * gradient).sum(axis=1), np.linalg.norm(gradient, dual, axis=1), atol=1e-5)
+    assert not np.asarray(balls.BALLS[norm].steepest(tf.zeros([2, VALUES]))).any()
