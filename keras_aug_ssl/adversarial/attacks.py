@@ -274,7 +274,7 @@ class GaussianNoise(Attack):
 def _one_step(problem: Problem, start: tf.Tensor, length: tf.Tensor) -> Found:
     point = problem.evaluate(start)
     x = problem.project(start + length * steepest(problem, start, point.gradient))
-    return Found(x, tf.ones([problem.size], tf.int32), point.dead)
+    return Found(x, tf.ones([problem.size], tf.int32), point.dead | problem.saturated(point.scores))
 
 
 def _random_start(problem: Problem, number: tf.Tensor) -> tf.Tensor:

@@ -19,8 +19,6 @@ from keras_aug_ssl.adversarial.problem import Found, Limits, Problem
 from keras_aug_ssl.adversarial.results import AttackResult, concatenate
 from keras_aug_ssl.adversarial.victim import Victim, encode_in_graph, encode_labels, predicted, victim_of
 
-_SURE = 16.6  # where odds are above 2^24 = e^16.6, float32 rounds 1 - p to 0 and cross-entropy's gradient is lost
-
 
 class Attack:
     """Base of all attacks. A subclass implements `search`; everything else is here.
@@ -205,7 +203,7 @@ class Attack:
         x, others = victim.inputs.split(x)
         seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
         rows = {"x": tf.cast(x, tf.float32), "y": encode_in_graph(victim.head, y), "others": others}
-        problem, _ = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
+        problem = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
         return dataclasses.replace(problem, compact=False)  # fixed shapes: Keras compiles training with XLA on GPUs
 
     def perturb(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Any:
@@ -251,8 +249,8 @@ class Attack:
             signature = [*specs, tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int64)]
 
             def run(*arguments: Any) -> tuple[tf.Tensor, ...]:
-                problem, sure = self._pose(victim, *arguments)
-                return self._finish(problem, self._run(problem), sure)
+                problem = self._pose(victim, *arguments)
+                return self._finish(problem, self._run(problem))
 
             if tf.config.functions_run_eagerly():
                 return run  # a concrete function would be a graph all the same, and nothing to debug
@@ -263,8 +261,8 @@ class Attack:
 
     def _pose(
         self, victim: Victim, rows: dict[str, Any], limits: list[Any], radius: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[Problem, tf.Tensor]:
-        """States the problem, and where the model is too sure for ordinary cross-entropy."""
+    ) -> Problem:
+        """States the problem."""
         clean = victim.scores(rows["x"], rows["others"])
         y = rows["y"] if "y" in rows else predicted(victim.head, clean)
         goal = clean if isinstance(self.loss, str) and self.loss == "kl" else y
@@ -272,14 +270,10 @@ class Attack:
         examples = {**rows, "y": y, "goal": goal, "clean": clean, "keys": keys}
         objective = self.objective(victim.head, victim.compiled_loss)
         low, high, *shared = (tf.cast(part, tf.float32) for part in limits)
-        problem = Problem(
+        return Problem(
             victim, objective, self.ball, radius, Limits(low, high, *shared), self.targeted, examples,
             compact=not self.jit_compile,
         )  # fmt: skip
-        sure = tf.zeros([problem.size], tf.bool)
-        if victim.head.kind in (heads.CLASSES, heads.BINARY):
-            sure = objectives.log_odds(clean, y) * (-1.0 if self.targeted else 1.0) < -_SURE
-        return problem, sure
 
     def _run(self, problem: Problem) -> Found:
         """Searches where there is something to find."""
@@ -288,7 +282,7 @@ class Attack:
         right = ~problem.fooled(problem.rows["clean"])
         return search_where(problem, right, self.search, Found.nothing(problem))
 
-    def _finish(self, problem: Problem, found: Found, sure: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _finish(self, problem: Problem, found: Found) -> tuple[tf.Tensor, ...]:
         """Puts what was found strictly inside the limits and measures it."""
         x = problem.contain(found.x)
         scores = problem.scores(x)
@@ -300,7 +294,10 @@ class Attack:
             loss = objectives.cross_entropy(scores, problem.y)
         else:
             loss = problem.objective(scores, problem.rows["goal"])
-        return x, success, problem.distance(x), loss, found.queries + 2, found.dead | sure
+        if self.one_step:  # it judged its only gradient; the clean scores, unused then, cost no forward pass
+            return x, success, problem.distance(x), loss, found.queries + 1, found.dead
+        dead = found.dead | problem.saturated(problem.rows["clean"])
+        return x, success, problem.distance(x), loss, found.queries + 2, dead
 
 
 def search_where(problem: Problem, chosen: tf.Tensor, search: Callable[[Problem], Found], otherwise: Found) -> Found:

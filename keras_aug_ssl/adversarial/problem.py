@@ -12,6 +12,8 @@ from keras_aug_ssl.adversarial import heads, objectives
 from keras_aug_ssl.adversarial.balls import Ball, flat, spread
 from keras_aug_ssl.adversarial.victim import Victim, predicted
 
+_SURE = 16.6  # where odds are above 2^24 = e^16.6, float32 rounds 1 - p to 0 and cross-entropy's gradient is lost
+
 
 class Evaluation(NamedTuple):
     """The model at one point an example: scores (B, K), value (B,) of the objective, its gradient (zeros where it
@@ -131,6 +133,12 @@ class Problem:
         else:
             value = objectives.margin(scores, self.y)
         return -value if self.targeted else value
+
+    def saturated(self, scores: tf.Tensor) -> tf.Tensor:
+        """Where the model is too sure for ordinary cross-entropy, (B,)."""
+        if self.victim.head.kind not in (heads.CLASSES, heads.BINARY):
+            return tf.zeros([self.size], tf.bool)
+        return objectives.log_odds(scores, self.y) * (-1.0 if self.targeted else 1.0) < -_SURE
 
     def evaluate(self, x: tf.Tensor) -> Evaluation:
         """Scores, objective, gradient and decision at `x`; costs a query for each sample."""

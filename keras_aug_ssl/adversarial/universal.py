@@ -97,7 +97,7 @@ class UniversalPerturbation(Given):
         if key not in victim.graphs:
 
             def step(rows: Any, limits: Any, radius: tf.Tensor, delta: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-                problem, _ = self._pose(victim, rows, limits, radius, tf.constant(0, tf.int64))
+                problem = self._pose(victim, rows, limits, radius, tf.constant(0, tf.int64))
                 point = problem.evaluate(problem.clip(problem.x + delta))
                 weight = tf.cast(~point.fooled, tf.float32)
                 size = tf.maximum(tf.norm(tf.reshape(point.gradient, [problem.size, -1]), axis=1), 1e-30)
