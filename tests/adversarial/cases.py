@@ -15,12 +15,14 @@ BRIEF = {"APGD": 8, "FAB": 6, "Square": 15}
 
 @keras.saving.register_keras_serializable(package="tests")
 class BriefAutoAttack(kas.AutoAttack):
-    """The ensemble with few steps: laws hold for any number of them."""
+    """The ensemble with few steps and restarts: laws hold for any number of them."""
 
     def _stages(self) -> list[Attack]:
         stages = super()._stages()
         for stage in stages:
             stage.steps = BRIEF[type(stage).__name__]
+            if self.version == "plus" and not isinstance(stage, kas.Square):
+                stage.restarts = 2
             if self.version == "rand":
                 stage.samples = 2
         return stages
