@@ -14,6 +14,8 @@ from keras_aug_ssl.adversarial.victim import Victim, predicted
 
 _SURE = 16.6  # where odds are above 2^24 = e^16.6, float32 rounds 1 - p to 0 and cross-entropy's gradient is lost
 
+_TIE = 1e-6  # in logits; float32 probabilities near 1/2 are 6e-8 apart
+
 
 class Evaluation(NamedTuple):
     """The model at one point an example: scores (B, K), value (B,) of the objective, its gradient (zeros where it
@@ -124,7 +126,9 @@ class Problem:
         same = predicted(head, scores) == self.y
         if head.kind == heads.LABELS:
             same = tf.reduce_all(same, axis=1)
-        return finite & (same if self.targeted else ~same)
+        fooled = finite & (same if self.targeted else ~same)
+        # A model that puts out probabilities rounds them: nearer to the boundary than this, its own answer is a tie.
+        return fooled & (self.margin(scores) > _TIE) if head.probabilities else fooled
 
     def margin(self, scores: tf.Tensor) -> tf.Tensor:
         """How far beyond the boundary of the decision the scores are, (B,): positive where the model is fooled."""
