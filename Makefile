@@ -1,8 +1,8 @@
 # Every target sets itself up: only Python 3.10-3.13 and make are needed. Paths are relative, since make can't handle
 # spaces and the directory's own name may contain them.
 #
-#   make demo    few labels to robust model on real digits, one table    make test    all tests
-#   make lint    style of all code      make types   types of the package
+#   make demo    few labels to robust model on real digits, one table    make test    all tests but the notebooks'
+#   make lint    style of all code      make types   types of the package      make notebooks   runs the notebooks
 #   make docs    the API reference in build/docs                         make bench   every benchmark
 #
 # PYTHON chooses the interpreter of the environment; TENSORFLOW the extra: cpu, tensorflow or gpu.
@@ -17,13 +17,16 @@ RUN := $(VENV)/bin/python
 SUPPORTED := import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
 	f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")
 
-.PHONY: demo test lint types docs bench clean
+.PHONY: demo test notebooks lint types docs bench clean
 
 demo: $(VENV)/ready
 	$(RUN) -m keras_aug_ssl study --dataset mnist5k --labels 100 --out report
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -n 2 --dist worksteal
+	$(RUN) -m pytest -n 2 --dist worksteal --ignore tests/test_notebooks.py
+
+notebooks: $(VENV)/ready
+	$(RUN) -m pytest -n 2 tests/test_notebooks.py
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .
