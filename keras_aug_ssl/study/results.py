@@ -40,7 +40,7 @@ class Settings:
     dataset: str = "mnist5k"
     labels: int = 100
     seeds: int = 3
-    steps: int = 600
+    steps: int = 700
     epsilon: float = 0.1
     data_dir: str | None = None
 
