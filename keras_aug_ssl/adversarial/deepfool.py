@@ -12,7 +12,7 @@ from keras_aug_ssl.adversarial import heads, objectives, planes
 from keras_aug_ssl.adversarial.balls import flat, spread
 from keras_aug_ssl.adversarial.closest import Closest, MinimalAttack, dual, line_search
 from keras_aug_ssl.adversarial.loop import iterate
-from keras_aug_ssl.adversarial.problem import Found, Problem, differentiable
+from keras_aug_ssl.adversarial.problem import Found, Problem, apart, differentiable
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -122,10 +122,15 @@ def rival_margins(problem: Problem, scores: tf.Tensor) -> tf.Tensor:
 
 def linearise(problem: Problem, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Margins (B, k) of the rivals, their gradients (B, k, n), and where the model is fooled; one forward pass."""
-    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-        tape.watch(x)
-        scores = problem.scores(x)
-        margins = rival_margins(problem, scores)
-        columns = tf.unstack(margins, axis=1)
-    gradients = [flat(problem.masked(problem.sound(differentiable(tape.gradient(column, x))))) for column in columns]
+
+    def run(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            scores = problem.scores(x)
+            margins = rival_margins(problem, scores)
+            columns = tf.unstack(margins, axis=1)
+        return scores, margins, [differentiable(tape.gradient(column, x)) for column in columns]
+
+    scores, margins, gradients = apart(run, x)
+    gradients = [flat(problem.masked(problem.sound(gradient))) for gradient in gradients]
     return margins, tf.stack(gradients, axis=1), problem.fooled(scores)
