@@ -122,7 +122,7 @@ def augmented_views(
 
     Example:
         >>> images = tf.data.Dataset.from_tensor_slices((np.zeros((4, 8, 8, 3), "uint8"), np.arange(4))).batch(2)
-        >>> x, y, weight = next(iter(kas.losses.augmented_views(images, kas.layers.AugMix(), views=3)))
+        >>> x, y, weight = next(iter(kas.losses.augmented_views(images, kas.layers.RandomFlip(), views=3)))
         >>> x.shape, y.numpy().tolist(), weight.numpy().tolist()
         (TensorShape([6, 8, 8, 3]), [0, 0, 0, 1, 1, 1], [1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
     """
