@@ -31,7 +31,7 @@ def test_a_killed_write_leaves_the_old_rows(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "versions", "named"),
     [
-        (Settings(steps=7), {"keras": "3"}, "steps 600 -> 7"),
+        (Settings(steps=7), {"keras": "3"}, f"steps {Settings().steps} -> 7"),
         (Settings(labels=50), {"keras": "3"}, "labels 100 -> 50"),
         (Settings(dataset="digits"), {"keras": "3"}, "dataset mnist5k -> digits"),
         (Settings(epsilon=0.3), {"keras": "3"}, "epsilon 0.1 -> 0.3"),
