@@ -37,8 +37,8 @@ class SelfTrainer(Outcome):
     costs `rounds` + 1 trainings; where one has to do, use the callback `SelfTraining`.
 
     Args:
-        build_model: returns a compiled model; called for every training, with its number, from 0, if it takes an
-            argument. Seed its initial weights for runs that can be repeated.
+        build_model: returns a compiled model; called for every training, with its number, from 0, if it has an
+            argument without a default. Seed its initial weights for runs that can be repeated.
         select: a rule, or a function from (N, K) probabilities to (N,) weights. None is `TopFraction(0.2, step=0.2)`:
             everything after five rounds.
         rounds: labellings, each followed by a training; >= 0.
@@ -168,8 +168,10 @@ class SelfTrainer(Outcome):
         return self._run.best
 
     def _model(self, number: int) -> keras.Model:
-        takes_number = bool(inspect.signature(self._build_model).parameters)
-        model = self._build_model(number) if takes_number else self._build_model()
+        parameters = inspect.signature(self._build_model).parameters.values()
+        # One with a default means something else: a width, a rate.
+        asks = any(each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD for each in parameters)
+        model = self._build_model(number) if asks else self._build_model()
         if not isinstance(model, keras.Model):
             checks.fail(OWNER, "build_model", "a function that returns a compiled model", model, error=TypeError)
         return model

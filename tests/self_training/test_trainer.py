@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -52,6 +54,25 @@ def test_the_best_round_is_kept():
     accuracy = trainer.model_.evaluate(POOL, HIDDEN, verbose=0, return_dict=True)["accuracy"]
     assert accuracy == pytest.approx(trainer.scores_[1]["accuracy"])
     assert trained(worse_each_time).best_round_ == 3
+
+
+@pytest.mark.parametrize(
+    ("build_model", "numbers"),
+    [
+        (lambda number, *rest, rate=0.1, **others: (number, rest, rate, others), [0, 1]),
+        (lambda width=8, *rest, **others: (width, rest, others), [8, 8]),
+    ],
+)
+def test_only_an_argument_that_must_be_given_is_the_number(build_model, numbers):
+    seen = []
+
+    def built(*given, **named):
+        seen.append(build_model(*given, **named)[0])
+        return network(seed=0)
+
+    built.__signature__ = inspect.signature(build_model)
+    trained(built, rounds=1)
+    assert seen == numbers
 
 
 def test_one_model_trained_on():
