@@ -11,9 +11,12 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial import noise
 from keras_aug_ssl.adversarial.balls import spread
 from keras_aug_ssl.adversarial.base import Attack
+from keras_aug_ssl.adversarial.batches import batches
 from keras_aug_ssl.adversarial.loop import Best, ascend, iterate, restart
 from keras_aug_ssl.adversarial.problem import Found, Problem
+from keras_aug_ssl.adversarial.results import join
 from keras_aug_ssl.adversarial.steps import Momentum, Plain, Step, steepest
+from keras_aug_ssl.adversarial.victim import victim_of
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -49,6 +52,26 @@ class FGSM(Attack):
 
     def search(self, problem: Problem) -> Found:
         return _one_step(problem, problem.x, problem.radius)
+
+    def inputs(self, model: keras.Model, x: Any, y: Any = None, *, batch_size: int = 250) -> Any:
+        """What a call returns as `x_adv`, without the forward pass that tells which of them fool the model.
+
+        Args:
+            model: any Keras model.
+            x: the data, as for a call.
+            y: the labels, as for a call.
+            batch_size: examples attacked at a time; bounds the memory.
+
+        Returns:
+            The adversarial inputs, float32, in the structure of `x`.
+        """
+        owner = type(self).__name__
+        found = []
+        for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
+            victim = victim_of(owner, model, x_batch, loss=self.loss)
+            (x_adv,) = self.found(victim, self._arguments(victim, x_batch, y_batch, None, None), self.contained)
+            found.append(x_adv)
+        return join(found)
 
 
 @register

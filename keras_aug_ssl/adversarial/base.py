@@ -19,6 +19,8 @@ from keras_aug_ssl.adversarial.problem import Found, Limits, Problem
 from keras_aug_ssl.adversarial.results import AttackResult, concatenate
 from keras_aug_ssl.adversarial.victim import Victim, encode_in_graph, encode_labels, predicted, victim_of
 
+Finish = Callable[[Problem, Found], tuple[tf.Tensor, ...]]
+
 
 class Attack:
     """Base of all attacks. A subclass implements `search`; everything else is here.
@@ -164,14 +166,18 @@ class Attack:
             mask: of the shape of an example or of the batch.
             given: points (B, ...) that the search finds as `problem.rows["given"]`.
         """
-        rows, limits = self._arguments(victim, x, y, mask, given)
-        run = self._graph(victim, rows, limits)
-        found = run(rows, limits, self._radius(), tf.constant(self.seed, tf.int64))
-        x_adv, success, distance, loss, queries, zero_gradient = (part.numpy() for part in found)
-        x_adv = victim.inputs.join(x_adv, [other.numpy() for other in rows["others"]])
+        found = self.found(victim, self._arguments(victim, x, y, mask, given), self._finish)
+        x_adv, success, distance, loss, queries, zero_gradient = found
         return AttackResult(
             x_adv, success, distance, loss, queries, zero_gradient, norm=self.norm, early_stop=self.early_stop
         )
+
+    def found(self, victim: Victim, arguments: tuple[dict[str, Any], list[Any]], finish: Finish) -> list[Any]:
+        """Runs the attack on one batch; what `finish` says of it as arrays, the adversarial inputs first."""
+        rows, limits = arguments
+        run = self._graph(victim, rows, limits, finish)
+        x_adv, *rest = (part.numpy() for part in run(rows, limits, self._radius(), tf.constant(self.seed, tf.int64)))
+        return [victim.inputs.join(x_adv, [other.numpy() for other in rows["others"]]), *rest]
 
     def _arguments(
         self, victim: Victim, x: Any, y: Any, mask: np.ndarray | None, given: np.ndarray | None
@@ -237,20 +243,20 @@ class Attack:
         radius = np.float32(self.epsilon)
         return tf.constant(radius if float(radius) <= self.epsilon else np.nextafter(radius, np.float32(0.0)))
 
-    def _graph(self, victim: Victim, rows: dict[str, Any], limits: list[Any]) -> Any:
+    def _graph(self, victim: Victim, rows: dict[str, Any], limits: list[Any], finish: Finish) -> Any:
         """The traced attack: one for a model, a recipe and the shape of an example, for any number of examples."""
         specs = (
             tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), rows),
             tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), limits),
         )
         recipe = tuple(sorted(self._recipe().items()))
-        key = (type(self), recipe, str(specs))
+        key = (type(self), recipe, finish.__name__, str(specs))
         if key not in victim.graphs or tf.config.functions_run_eagerly():
             signature = [*specs, tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int64)]
 
             def run(*arguments: Any) -> tuple[tf.Tensor, ...]:
                 problem = self._pose(victim, *arguments)
-                return self._finish(problem, self._run(problem))
+                return finish(problem, self._run(problem))
 
             if tf.config.functions_run_eagerly():
                 return run  # a concrete function would be a graph all the same, and nothing to debug
@@ -281,6 +287,10 @@ class Attack:
             return self.search(problem)
         right = ~problem.fooled(problem.rows["clean"])
         return search_where(problem, right, self.search, Found.nothing(problem))
+
+    def contained(self, problem: Problem, found: Found) -> tuple[tf.Tensor, ...]:
+        """Puts what was found strictly inside the limits."""
+        return (problem.contain(found.x),)
 
     def _finish(self, problem: Problem, found: Found) -> tuple[tf.Tensor, ...]:
         """Puts what was found strictly inside the limits and measures it."""

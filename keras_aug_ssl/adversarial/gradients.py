@@ -91,7 +91,7 @@ def fgsm(
         >>> kas.fgsm(model, x, [0], epsilon=0.125), kas.fgsm(model, x, [0], epsilon=0.125, targeted=True)
         (array([[0.375, 0.625]], dtype=float32), array([[0.625, 0.375]], dtype=float32))
     """
-    x_adv = FGSM(epsilon, norm, bounds=bounds, targeted=targeted)(model, x, y).x_adv
+    x_adv = FGSM(epsilon, norm, bounds=bounds, targeted=targeted).inputs(model, x, y)
     return tf.constant(x_adv) if tf.is_tensor(x) else x_adv
 
 

@@ -59,11 +59,12 @@ def concatenate(results: Sequence[AttackResult]) -> AttackResult:
         name: np.concatenate([getattr(result, name) for result in results])
         for name in ("success", "distance", "loss", "queries", "zero_gradient")
     }
-    return AttackResult(x_adv=_join([r.x_adv for r in results]), norm=results[0].norm,
+    return AttackResult(x_adv=join([r.x_adv for r in results]), norm=results[0].norm,
                         early_stop=results[0].early_stop, **arrays)  # fmt: skip
 
 
-def _join(parts: Sequence[Any]) -> Any:
+def join(parts: Sequence[Any]) -> Any:
+    """The inputs of consecutive batches in one structure."""
     first = parts[0]
     if isinstance(first, dict):
         return {name: np.concatenate([part[name] for part in parts]) for name in first}
