@@ -138,6 +138,17 @@ def test_fgsm_climbs_and_descends():
     assert tf.is_tensor(kas.fgsm(model, tf.constant(x), labels, epsilon=0.1))
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("rows", [1, 251])
+def test_fgsm_is_the_attack_without_its_verdict(norm, rows):
+    model = keras.Sequential([keras.Input((3, 3, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    x = np.random.default_rng(0).integers(0, 256, (rows, 3, 3, 1), dtype=np.uint8)
+    one_hot = np.eye(3)[np.arange(rows) % 3]
+    expected = kas.FGSM(8.0, norm, bounds=(0, 255))(model, x, one_hot).x_adv
+    assert np.array_equal(kas.fgsm(model, x, one_hot, epsilon=8.0, norm=norm, bounds=(0, 255)), expected)
+    assert not np.array_equal(expected, x)
+
+
 def test_a_callable_is_raised():
     """The negative mean output of class 2 as a loss: the attack lowers that output."""
     model, x = network().become("curved"), pictures(3)
