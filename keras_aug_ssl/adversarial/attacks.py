@@ -63,7 +63,10 @@ class FGSM(Attack):
             batch_size: examples attacked at a time; bounds the memory.
 
         Returns:
-            The adversarial inputs, float32, in the structure of `x`.
+            (N, ...) adversarial inputs, float32, in the structure of `x`.
+
+        Raises:
+            ValueError: as a call does.
         """
         owner = type(self).__name__
         found = []
