@@ -124,12 +124,16 @@ def _stripes(problem: Problem, keys: tf.Tensor) -> tf.Tensor:
 
 
 def _recolour(problem: Problem, keys: tf.Tensor, x: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    """Moves one square of each channel from one side of the ball to the other, or leaves it there."""
+    """Moves one square to the drawn side of the ball in each channel, to the other sides where that changes nothing."""
     grid = _Grid(x)
     side = grid.side(share, 1)
     square = _inside(grid.window(noise.fold(keys, 0), side), side)
     change = 2.0 * problem.radius * _signs(noise.fold(keys, 1), [1, 1, grid.channels]) * square
-    return x + tf.reshape(change, tf.shape(x))
+    change = tf.reshape(change, tf.shape(x))
+    moved = problem.project(x + change)
+    # A square that is already on the drawn side would waste an evaluation: it goes to the other side.
+    idle = tf.reduce_all(tf.abs(moved - x) < 1e-3 * problem.radius, axis=list(range(1, len(x.shape))), keepdims=True)
+    return tf.where(idle, x - change, moved)
 
 
 def _tiles(problem: Problem, keys: tf.Tensor) -> tf.Tensor:

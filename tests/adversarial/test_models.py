@@ -127,6 +127,16 @@ def test_scores_are_enough_where_there_is_no_gradient():
     assert np.array_equal(result.success, decisions[0] != decisions[1]) and result.success.any()
 
 
+@pytest.mark.parametrize("unit", [1.0, 255.0])
+def test_square_evaluates_nothing_twice_in_a_row(unit):
+    """A picture of one value has two sides to try, so two evaluations find the right one, whichever comes first."""
+    model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.set_weights([np.array([[0.0, 1.0]]), np.array([0.0, -0.55 * unit])])
+    x = (unit * np.linspace(0.46, 0.54, 64, dtype="float32"))[:, None, None, None]  # equal ones draw alike
+    attack = kas.Square(0.1 * unit, steps=2, bounds=(0.0, unit), loss=LOGITS)
+    assert attack(model, x, np.zeros(64, int)).success.all()
+
+
 def test_half_precision():
     policy = keras.DTypePolicy("mixed_float16")
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype=policy)])
