@@ -64,8 +64,8 @@ TABLES = {
     "carlini": [Case(("Carlini-Wagner",), "plain", None, 20, False)],
     "sure": [Case(PGD, "sharp", 0.2, 200)],
     "apgd": [Case(("APGD-CE",), *where, 1000) for where in BOTH],
-    "parts": [Case((part,), *where, 100, False) for where in BOTH for part in PARTS],
-    "autoattack": [Case(("AutoAttack",), *where, 100, False) for where in BOTH],
+    "parts": [Case((part,), *where, 1000, False) for where in BOTH for part in PARTS],
+    "autoattack": [Case(("AutoAttack",), *where, 1000, False) for where in BOTH],
     "ten steps": [Case(("AutoAttack, two parts", "AutoAttack, 10 steps"), "plain", 0.1, 100, False)],
 }
 
