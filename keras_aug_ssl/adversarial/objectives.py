@@ -74,6 +74,11 @@ def any_label(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.reduce_logsumexp(loss, axis=1)
 
 
+def label_margin(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Largest logit on the wrong side among several labels, y (B, K) of 0 and 1: positive where one decision is wrong."""
+    return tf.reduce_max(scores * (1.0 - 2.0 * y), axis=1)
+
+
 def cross_entropy(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Ordinary cross-entropy in nats, to be reported rather than raised."""
     return tf.nn.softplus(log_odds(scores, y))
@@ -102,9 +107,9 @@ def choose(owner: str, loss: Any, head: Head, compiled: Any) -> Objective:
             checks.fail(owner, "loss", '"auto" or a Keras loss for a regression model', loss)
         return from_keras(keras.losses.get(compiled or "mean_squared_error"), head)
     if head.kind == LABELS:
-        if loss not in ("auto", "crossentropy"):
-            checks.fail(owner, "loss", '"auto", "crossentropy" or a Keras loss for a multi-label model', loss)
-        return any_label
+        if loss not in ("auto", "crossentropy", "margin"):
+            checks.fail(owner, "loss", '"auto", "crossentropy", "margin" or a Keras loss for a multi-label model', loss)
+        return label_margin if loss == "margin" else any_label
     return OBJECTIVES["crossentropy" if loss == "auto" else loss]
 
 

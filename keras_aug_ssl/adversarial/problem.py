@@ -132,10 +132,8 @@ class Problem:
 
     def margin(self, scores: tf.Tensor) -> tf.Tensor:
         """How far beyond the boundary of the decision the scores are, (B,): positive where the model is fooled."""
-        if self.victim.head.kind == heads.LABELS:
-            value = tf.reduce_max(scores * (1.0 - 2.0 * self.y), axis=1)
-        else:
-            value = objectives.margin(scores, self.y)
+        measure = objectives.label_margin if self.victim.head.kind == heads.LABELS else objectives.margin
+        value = measure(scores, self.y)
         return -value if self.targeted else value
 
     def saturated(self, scores: tf.Tensor) -> tf.Tensor:

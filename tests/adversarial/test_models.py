@@ -137,6 +137,16 @@ def test_square_evaluates_nothing_twice_in_a_row(unit):
     assert attack(model, x, np.zeros(64, int)).success.all()
 
 
+@pytest.mark.parametrize("attack", [kas.Square(0.4, steps=25), kas.CarliniWagner(steps=40, searches=2)])
+def test_the_margin_of_several_labels_flips_the_nearest_of_them(attack):
+    """One label is within reach and the others are not: that one falls, by score or gradient."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False, kernel_initializer="identity")])
+    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True))
+    x = np.maximum(0.4 * numbers(), [0.0, 0.9, 0.9, 0.9]).astype("float32")
+    result = type(attack).from_config({**attack.get_config(), "bounds": (-1.0, 1.0)})(model, x, np.ones((4, 4)))
+    assert result.success.all() and (np.asarray(model(result.x_adv))[:, 0] < 0.0).all()
+
+
 def test_half_precision():
     policy = keras.DTypePolicy("mixed_float16")
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype=policy)])
