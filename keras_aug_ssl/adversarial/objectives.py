@@ -75,7 +75,7 @@ def any_label(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 
 def label_margin(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Largest logit on the wrong side among several labels, y (B, K) of 0 and 1: positive where one decision is wrong."""
+    """Largest logit on the wrong side of several labels, y (B, K) of 0 and 1: positive where a decision is wrong."""
     return tf.reduce_max(scores * (1.0 - 2.0 * y), axis=1)
 
 
