@@ -1,7 +1,7 @@
 """Self-training with few labels: every rule of ours, rounds with fresh weights, scikit-learn, and the two ends.
 
     python benchmarks/self_training.py [--datasets mnist5k digits] [--labels 10] [--draws 5] [--methods ...]
-                                       [--results FILE.json] [--markdown FILE.md]
+                                       [--results FILE.json] [--markdown FILE.md] [--figure FILE.png]
 
 One draw chooses the labelled rows, equally many of each class; all methods get the same, and the test set is only ever
 used for the figures. The network, the number of steps, the batches (`SelfTraining.training_set`, with no selections for
@@ -258,6 +258,16 @@ METHODS: dict[str, Callable[[Task], Outcome]] = {
 }
 
 
+CURVES = {
+    "supervised": "labels only",
+    "supervised, mild": "+ augmentation",
+    "SelfTraining, defaults": "+ SelfTraining",
+    "scikit-learn LabelSpreading, 7 neighbours": "LabelSpreading",
+    "scikit-learn SelfTrainingClassifier, logistic regression": "SelfTrainingClassifier",
+}
+STYLES = [("#555555", "o"), ("#E69F00", "s"), ("#0072B2", "D"), ("#009E73", "^"), ("#D55E00", "v")]
+
+
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Runs what isn't in the results file yet, draw by draw, so that a run cut short has all methods."""
     path = Path(arguments.results)
@@ -310,6 +320,30 @@ def cells(found: list[dict[str, float]]) -> list[str]:
     return [f"{statistics.mean(wrong):.1f}{spread}", *labelled, f"{seconds:.0f}"]
 
 
+def figure(results: dict[str, dict[str, float]], arguments: argparse.Namespace) -> Any:
+    """Errors over the number of labels, a panel a data set: mean and standard deviation over draws of `CURVES`."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(9, 3.8), layout="constrained")
+    panels = drawn.subplots(1, len(arguments.datasets), sharey=True, squeeze=False)[0]
+    for dataset, axes in zip(arguments.datasets, panels, strict=True):
+        for (name, label), (colour, marker) in zip(CURVES.items(), STYLES, strict=True):
+            keys = {n: [f"{dataset} | {n} | {d} | {name}" for d in range(arguments.draws)] for n in arguments.labels}
+            wrong = {n: [100 * results[key]["errors"] for key in keys[n] if key in results] for n in keys}
+            known = sorted(n for n in wrong if len(wrong[n]) > 1)
+            middle, spread = ([of(wrong[n]) for n in known] for of in (statistics.mean, statistics.stdev))
+            axes.errorbar(known, middle, spread, color=colour, marker=marker, capsize=3, label=label)
+        axes.set(title=dataset, xlabel="labels a class", xscale="log", yscale="log")
+        axes.set_xticks(arguments.labels, map(str, arguments.labels), minor=False)
+        axes.minorticks_off()
+        axes.set_yticks(ticks := [2, 5, 10, 20, 50], map(str, ticks))
+        axes.grid(axis="y", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("errors on the test set, %")
+    panels[-1].legend(frameon=False, fontsize=8)
+    return drawn
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", nargs="+", default=["mnist5k", "digits"], help="names that kas.data.load knows")
@@ -318,9 +352,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--results", default="benchmarks/results/self_training.json", help="where lines are kept")
     parser.add_argument("--markdown", help="also write the tables here")
+    parser.add_argument("--figure", help="also draw errors over the number of labels, for several draws")
     arguments = parser.parse_args()
-    text = tables(run(arguments), arguments)
+    results = run(arguments)
+    text = tables(results, arguments)
     print(text)
+    if arguments.figure:
+        figure(results, arguments).savefig(arguments.figure, dpi=120)
     if arguments.markdown:
         Path(arguments.markdown).write_text(text, encoding="utf-8")
 
