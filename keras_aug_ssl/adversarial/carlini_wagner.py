@@ -14,6 +14,7 @@ from keras_aug_ssl.adversarial.loop import iterate
 from keras_aug_ssl.adversarial.problem import Found, Problem
 
 State = dict[str, Any]
+_WALK_BACK = 25  # steps that it takes to come back from a first step of the linearised distance
 _LAST_STEP = 0.005  # as `step_share`; the distance found is off by about as much
 
 
@@ -32,7 +33,8 @@ class CarliniWagner(MinimalAttack):
         searches: number of c tried.
         confidence: margin, in logits, by which the new class must lead, >= 0.
         step_share: Adam's first step in a value, as a multiple of the root mean square change that the linearised
-            model asks for, > 0. The long first steps look beyond the nearest boundary; the last ones are always short.
+            model asks for, > 0. Long first steps look beyond the nearest boundary and need others to walk back, so
+            they are never longer than `steps` / 25; the last ones are always short.
         **common: `bounds`, `targeted`, `seed`, `jit_compile`, as in `Attack`.
 
     Example:
@@ -93,10 +95,10 @@ class CarliniWagner(MinimalAttack):
             short = tf.cast(point.value < self.confidence, tf.float32) * state["weight"]
             gradient = 2.0 * (x - problem.x) - spread(short, x) * point.gradient
             change, first, second = _adam(gradient, state["first"], state["second"], i)
-            length = anneal(self.step_share, _LAST_STEP, i, self.steps) * problem.rows["rms"]
+            share = anneal(min(self.step_share, self.steps / _WALK_BACK), _LAST_STEP, i, self.steps)
             after = {
                 **state,
-                "x": problem.clip(x - spread(length, x) * problem.masked(change)),
+                "x": problem.clip(x - spread(share * problem.rows["rms"], x) * problem.masked(change)),
                 "first": first,
                 "second": second,
                 "reached": state["reached"] | across,

@@ -53,7 +53,7 @@ def nearest_plane(norm):
         *((kas.FAB(norm=norm, steps=5, bounds=WIDE), 0.01) for norm in BALLS),
         *((kas.FMN(norm=norm, steps=30, bounds=WIDE), 0.03) for norm in BALLS),
         (kas.DDN(steps=30, bounds=WIDE), 0.03),
-        (kas.CarliniWagner(steps=60, searches=2, bounds=WIDE), 0.1),
+        (kas.CarliniWagner(steps=20, searches=2, bounds=WIDE), 0.1),
         (kas.HopSkipJump(steps=2, evaluations=20, bounds=WIDE), 0.6),
     ],
     ids=lambda value: f"{type(value).__name__}-{value.norm}" if isinstance(value, Attack) else "",
