@@ -35,6 +35,7 @@ import keras
 import numpy as np
 
 import keras_aug_ssl as kas
+from keras_aug_ssl import plots
 
 EPOCHS, STEPS = 30, 50
 CLASSES = 10
@@ -265,7 +266,7 @@ CURVES = {
     "scikit-learn LabelSpreading, 7 neighbours": "LabelSpreading",
     "scikit-learn SelfTrainingClassifier, logistic regression": "SelfTrainingClassifier",
 }
-STYLES = [("#555555", "o"), ("#E69F00", "s"), ("#0072B2", "D"), ("#009E73", "^"), ("#D55E00", "v")]
+COLOURS = plots.GREY, plots.ORANGE, plots.BLUE, plots.GREEN, plots.VERMILION
 
 
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -327,7 +328,7 @@ def figure(results: dict[str, dict[str, float]], arguments: argparse.Namespace) 
     drawn = Figure(figsize=(9, 3.8), layout="constrained")
     panels = drawn.subplots(1, len(arguments.datasets), sharey=True, squeeze=False)[0]
     for dataset, axes in zip(arguments.datasets, panels, strict=True):
-        for (name, label), (colour, marker) in zip(CURVES.items(), STYLES, strict=True):
+        for (name, label), colour, marker in zip(CURVES.items(), COLOURS, plots.MARKERS, strict=False):
             keys = {n: [f"{dataset} | {n} | {d} | {name}" for d in range(arguments.draws)] for n in arguments.labels}
             wrong = {n: [100 * results[key]["errors"] for key in keys[n] if key in results] for n in keys}
             known = sorted(n for n in wrong if len(wrong[n]) > 1)

@@ -25,7 +25,7 @@ class CarliniWagner(MinimalAttack):
     Carlini & Wagner 2017, section V. Adam minimises it for several c, found by bisection for each example. `DDN` comes
     within a few percent at a tenth of the cost. Where we differ: bounds are kept by clipping instead of a
     change of variables by tanh, in which pixels exactly at a bound hardly move; c starts where the linearised model
-    puts it; Adam's steps are shares of the linearised distance, and become smaller.
+    puts it; Adam's steps are multiples of the linearised distance, and become smaller.
 
     Args:
         epsilon: perturbations beyond this L2 size don't count, >= 0; None for no limit.
