@@ -16,6 +16,8 @@ from keras_aug_ssl.adversarial import noise
 
 _TINY = 1e-30  # a zero gradient gives 0 / tiny = 0, a step of no length; 0 / 0 would poison the batch
 
+_NEIGHBOUR = 0.6 * 2.0**-23  # this share of a float32 number more or less rounds to the next one
+
 
 class Ball:
     """A ball of some norm around the origin; stateless, so the radius is an argument."""
@@ -30,12 +32,24 @@ class Ball:
         """Moves each perturbation to the nearest one of norm at most `radius`."""
         raise NotImplementedError
 
-    def project_in_box(self, delta: tf.Tensor, radius: tf.Tensor, down: tf.Tensor, up: tf.Tensor) -> tf.Tensor:
-        """Moves each perturbation into the ball and between `down` <= 0 and `up` >= 0.
+    def project_in_box(
+        self, delta: tf.Tensor, origin: tf.Tensor, radius: tf.Tensor, low: tf.Tensor, high: tf.Tensor
+    ) -> tf.Tensor:
+        """The points between `low` and `high` where perturbations of `origin`, itself between them, may lead.
 
         Clipping comes last: it only shortens a perturbation.
         """
-        return tf.clip_by_value(self.project(delta, radius), down, up)
+        return tf.clip_by_value(origin + self.project(delta, radius), low, high)
+
+    def tighten(self, x: tf.Tensor, origin: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
+        """Moves points that rounding left outside the ball around `origin` towards it, and leaves the others."""
+        change = x - origin
+        size = self.size(change)
+        slack = 1e-6 * tf.reduce_max(tf.abs(flat(x)), axis=1)
+        keep = tf.clip_by_value(1.0 - (size - radius + slack) / tf.maximum(size, _TINY), 0.0, 1.0)
+        nearer = tf.clip_by_value(origin + spread(keep, x) * change, tf.minimum(x, origin), tf.maximum(x, origin))
+        x = tf.where(spread(size > radius, x), nearer, x)
+        return tf.where(spread(self.size(x - origin) > radius, x), origin, x)
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         """Directions of norm 1 (0 for a zero gradient) with the largest inner product with `gradient`."""
@@ -57,6 +71,12 @@ class Linf(Ball):
     def project(self, delta: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
         radius = spread(radius, delta)
         return tf.clip_by_value(delta, -radius, radius)
+
+    def tighten(self, x: tf.Tensor, origin: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
+        # A sum rounds by at most half the distance of two numbers: the next one is inside, and not beyond the origin.
+        change = x - origin
+        outside = tf.cast(tf.abs(change) > spread(radius, x), x.dtype)
+        return x - outside * tf.sign(change) * (_NEIGHBOUR * tf.abs(x))
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         return tf.sign(gradient)
@@ -111,25 +131,29 @@ class L1(Ball):
         shrunk = tf.sign(flat(delta)) * tf.maximum(values - threshold[:, None], 0.0)
         return tf.reshape(shrunk, tf.shape(delta))
 
-    def project_in_box(self, delta: tf.Tensor, radius: tf.Tensor, down: tf.Tensor, up: tf.Tensor) -> tf.Tensor:
+    def project_in_box(
+        self, delta: tf.Tensor, origin: tf.Tensor, radius: tf.Tensor, low: tf.Tensor, high: tf.Tensor
+    ) -> tf.Tensor:
         """The nearest point of ball and box at once (Croce & Hein 2021, section 3.1), its threshold found by bisection.
 
         In L1 projecting and then clipping wastes most of the radius on values that the bounds cut off.
         """
+        down, up = low - origin, high - origin
 
         def shrunk(threshold: tf.Tensor) -> tf.Tensor:
             size = tf.maximum(tf.abs(delta) - spread(threshold, delta), 0.0)
             return tf.clip_by_value(tf.sign(delta) * size, down, up)
 
-        def halve(step: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            middle = 0.5 * (low + high)
+        def halve(step: tf.Tensor, least: tf.Tensor, most: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            middle = 0.5 * (least + most)
             outside = self.size(shrunk(middle)) > radius
-            return step + 1, tf.where(outside, middle, low), tf.where(outside, high, middle)
+            return step + 1, tf.where(outside, middle, least), tf.where(outside, most, middle)
 
-        high = tf.reduce_max(tf.abs(flat(delta)), axis=1)
-        start = (tf.constant(0), tf.zeros_like(high), high)
-        _, _, high = tf.while_loop(lambda step, *_: step < 24, halve, start, parallel_iterations=1)
-        return shrunk(tf.where(self.size(shrunk(tf.zeros_like(high))) > radius, high, 0.0))
+        largest = tf.reduce_max(tf.abs(flat(delta)), axis=1)
+        start = (tf.constant(0), tf.zeros_like(largest), largest)
+        _, _, threshold = tf.while_loop(lambda step, *_: step < 24, halve, start, parallel_iterations=1)
+        inside = shrunk(tf.where(self.size(shrunk(tf.zeros_like(threshold))) > radius, threshold, 0.0))
+        return tf.clip_by_value(origin + inside, low, high)
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         """Spreads the step over the `share` of values with the largest gradients.

@@ -193,9 +193,10 @@ class Attack:
             "mask": mask if mask is not None and mask.ndim == x.ndim else None,
             "given": given,
         }
-        rows = {"x": x, "others": others, **{name: part for name, part in optional.items() if part is not None}}
+        given_rows = {"x": x, **{name: part for name, part in optional.items() if part is not None}}
+        rows = {name: tf.convert_to_tensor(part) for name, part in given_rows.items()}
         limits = [*self.bounds, *([mask] if mask is not None and mask.ndim < x.ndim else [])]
-        return tf.nest.map_structure(tf.convert_to_tensor, (rows, limits))
+        return {**rows, "others": list(map(tf.convert_to_tensor, others))}, list(map(tf.convert_to_tensor, limits))
 
     def problem(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Problem:
         """States the problem of one batch: graph code for training loops, without checks of values.
@@ -245,14 +246,17 @@ class Attack:
 
     def _graph(self, victim: Victim, rows: dict[str, Any], limits: list[Any], finish: Finish) -> Any:
         """The traced attack: one for a model, a recipe and the shape of an example, for any number of examples."""
-        specs = (
-            tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), rows),
-            tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), limits),
-        )
         recipe = tuple(sorted(self._recipe().items()))
-        key = (type(self), recipe, finish.__name__, str(specs))
+        examples = tuple((part.dtype, *part.shape[1:]) for part in tf.nest.flatten(rows))
+        shared = tuple((part.dtype, *part.shape) for part in limits)
+        key = (type(self), recipe, finish.__name__, *sorted(rows), examples, shared)
         if key not in victim.graphs or tf.config.functions_run_eagerly():
-            signature = [*specs, tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int64)]
+            signature = [
+                tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), rows),
+                [tf.TensorSpec(t.shape, t.dtype) for t in limits],
+                tf.TensorSpec([], tf.float32),
+                tf.TensorSpec([], tf.int64),
+            ]
 
             def run(*arguments: Any) -> tuple[tf.Tensor, ...]:
                 problem = self._pose(victim, *arguments)

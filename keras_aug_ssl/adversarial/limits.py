@@ -26,14 +26,14 @@ def check_inputs(owner: str, x: np.ndarray, bounds: tuple[np.ndarray, np.ndarray
     """Returns `x` as float32 when it is finite and inside `bounds`; they are in the unit of the model's input."""
     if x.dtype.kind not in "biuf":
         checks.fail(owner, "x", "an array of numbers", x.dtype, error=TypeError)
-    x = x.astype(np.float32)
+    x = x.astype(np.float32, copy=False)
     low, high = bounds
     try:
         np.broadcast_shapes(low.shape, x.shape[1:])
         np.broadcast_shapes(high.shape, x.shape[1:])
     except ValueError:
         checks.fail(owner, "bounds", f"numbers or arrays that broadcast to {x.shape[1:]}", (low.shape, high.shape))
-    if not ((x >= low) & (x <= high)).all():
+    if not ((x.min(axis=0) >= low) & (x.max(axis=0) <= high)).all():  # false for NaN
         span = f"values in [{np.min(x):g}, {np.max(x):g}]" if np.isfinite(x).all() else "values that aren't finite"
         checks.fail(
             owner, "x", f"inside bounds ({np.min(low):g}, {np.max(high):g})", span,

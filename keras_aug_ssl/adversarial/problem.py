@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_aug_ssl.adversarial import heads, objectives
-from keras_aug_ssl.adversarial.balls import Ball, flat, spread
+from keras_aug_ssl.adversarial.balls import Ball, flat
 from keras_aug_ssl.adversarial.victim import Victim, predicted
 
 _SURE = 16.6  # where odds are above 2^24 = e^16.6, float32 rounds 1 - p to 0 and cross-entropy's gradient is lost
@@ -172,8 +172,8 @@ class Problem:
 
     @staticmethod
     def sound(gradient: tf.Tensor) -> tf.Tensor:
-        """A gradient with zeros where it isn't finite."""
-        return tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+        """A gradient, or a change, with zeros where it isn't finite."""
+        return tf.math.multiply_no_nan(gradient, tf.cast(tf.math.is_finite(gradient), gradient.dtype))
 
     def masked(self, delta: tf.Tensor) -> tf.Tensor:
         """Sets to zero what may not change."""
@@ -185,8 +185,7 @@ class Problem:
 
     def project(self, x: tf.Tensor) -> tf.Tensor:
         """Moves `x` into the ball, the bounds and the mask."""
-        down, up = self.limits.low - self.x, self.limits.high - self.x
-        return self.clip(self.x + self.ball.project_in_box(self.masked(x - self.x), self.radius, down, up))
+        return self._changed_by(x - self.x)
 
     def distance(self, x: tf.Tensor) -> tf.Tensor:
         """Size of the perturbation, (B,)."""
@@ -194,15 +193,12 @@ class Problem:
 
     def contain(self, x: tf.Tensor) -> tf.Tensor:
         """`project`, and then strictly: no rounding leaves `x` outside the ball, and values that aren't finite go."""
-        x = tf.where(tf.math.is_finite(x), x, self.x)
-        inside = self.masked_exactly(self.clip(self.project(x)))
-        excess = self.distance(inside) - self.radius
-        magnitude = tf.reduce_max(tf.abs(flat(inside)), axis=1)
-        keep = 1.0 - (excess + 1e-6 * magnitude) / tf.maximum(self.distance(inside), 1e-30)
-        shorter = self.x + spread(tf.clip_by_value(keep, 0.0, 1.0), x) * (inside - self.x)
-        shorter = self.masked_exactly(self.clip(shorter))
-        inside = tf.where(spread(excess > 0.0, x), shorter, inside)
-        return tf.where(spread(self.distance(inside) > self.radius, x), self.x, inside)
+        inside = self._changed_by(self.sound(x - self.x))
+        return self.ball.tighten(self.masked_exactly(inside), self.x, self.radius)
+
+    def _changed_by(self, delta: tf.Tensor) -> tf.Tensor:
+        low, high = self.limits.low, self.limits.high
+        return self.ball.project_in_box(self.masked(delta), self.x, self.radius, low, high)
 
     def masked_exactly(self, x: tf.Tensor) -> tf.Tensor:
         """Restores the original values, to the bit, where nothing may change."""

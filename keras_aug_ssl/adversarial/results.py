@@ -66,6 +66,8 @@ def concatenate(results: Sequence[AttackResult]) -> AttackResult:
 def join(parts: Sequence[Any]) -> Any:
     """The inputs of consecutive batches in one structure."""
     first = parts[0]
+    if len(parts) == 1:
+        return first
     if isinstance(first, dict):
         return {name: np.concatenate([part[name] for part in parts]) for name in first}
     if isinstance(first, (list, tuple)):

@@ -62,13 +62,37 @@ def test_projections_are_inside_and_leave_what_is(seed, norm, scale):
     radius = np.float32(scale * draw.uniform(0.0, 4.0))
     down, up = -scale * draw.uniform(0.0, 2.0, delta.shape), scale * draw.uniform(0.0, 2.0, delta.shape)
     box = tf.constant(down, tf.float32), tf.constant(up, tf.float32)
+    around = tf.zeros_like(delta), tf.constant(radius), *box
     with op_by_op():
-        once = ball.project_in_box(tf.constant(delta), tf.constant(radius), *box)
-        twice = ball.project_in_box(once, tf.constant(radius), *box)
+        once = ball.project_in_box(tf.constant(delta), *around)
+        twice = ball.project_in_box(once, *around)
     once, twice = np.asarray(once, "float64"), np.asarray(twice, "float64")
     assert (np.linalg.norm(once, order, axis=1) <= radius * (1.0 + 1e-5)).all()
     assert (once >= np.asarray(box[0])).all() and (once <= np.asarray(box[1])).all()
     assert np.allclose(twice, once, atol=1e-5 * scale)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    norm=st.sampled_from(sorted(ORDERS)),
+    where=st.sampled_from([0.0, 1e-3, 1.0, 255.0, 1e6]),
+    radius=st.one_of(st.sampled_from([0.0, 1e-30, 8 / 255, 1e6]), st.floats(1e-6, 300.0)),
+)
+def test_tightening_undoes_rounding_and_nothing_else(seed, norm, where, radius):
+    """A point that rounding put outside comes in again and hardly moves; one inside stays, to the bit."""
+    draw = np.random.default_rng(seed)
+    ball, radius = balls.BALLS[norm], np.float32(radius)
+    origin = (where * draw.normal(size=(CASES, VALUES))).astype("float32")
+    rim = ball.steepest(tf.constant(draw.normal(size=origin.shape).astype("float32"))).numpy() * radius
+    rim = origin + rim
+    within = (origin + draw.uniform(-0.9, 0.9, origin.shape) * radius / VALUES).astype("float32")
+    within = np.where(ball.size(tf.constant(within - origin)).numpy()[:, None] <= radius, within, origin)
+    with op_by_op():
+        moved, same = (np.asarray(ball.tighten(tf.constant(x), tf.constant(origin), radius)) for x in (rim, within))
+    assert (np.asarray(ball.size(tf.constant(moved - origin))) <= radius).all()
+    assert (np.abs(moved - rim) <= 3e-6 * (np.abs(rim).max(axis=1, keepdims=True) + radius)).all()
+    assert np.array_equal(same, within)
 
 
 @pytest.mark.parametrize("norm", sorted(ORDERS))
