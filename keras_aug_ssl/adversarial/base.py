@@ -193,8 +193,8 @@ class Attack:
             "mask": mask if mask is not None and mask.ndim == x.ndim else None,
             "given": given,
         }
-        given_rows = {"x": x, **{name: part for name, part in optional.items() if part is not None}}
-        rows = {name: tf.convert_to_tensor(part) for name, part in given_rows.items()}
+        arrays = {"x": x, **{name: part for name, part in optional.items() if part is not None}}
+        rows = {name: tf.convert_to_tensor(part) for name, part in arrays.items()}
         limits = [*self.bounds, *([mask] if mask is not None and mask.ndim < x.ndim else [])]
         return {**rows, "others": list(map(tf.convert_to_tensor, others))}, list(map(tf.convert_to_tensor, limits))
 

@@ -93,6 +93,9 @@ def victim_of(owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name:
     if not isinstance(model, keras.Model):
         checks.fail(owner, "model", "a keras.Model", type(model).__name__, error=TypeError)
     inputs = Inputs(owner, x, input_name)
+    dtype = getattr(inputs.split(x)[0], "dtype", np.float32)
+    if tf.as_dtype(dtype) == tf.string:  # before a layer's own message, which names no argument
+        checks.fail(owner, "x", "an array of numbers", dtype, error=TypeError)
     if not isinstance(loss, keras.losses.Loss):
         loss = getattr(model, "loss", None)
     # Sequential.add and a new compile change the answers; a fit does not.

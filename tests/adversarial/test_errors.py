@@ -115,6 +115,8 @@ def test_kinds():
         ATTACK(lambda x: x, X)
     with pytest.raises(TypeError, match="AdversarialTraining: `attack` must be an attack"):
         kas.AdversarialTraining(plain(), "pgd")
+    with pytest.raises(TypeError, match="FGSM: `x` must be an array of numbers"):
+        ATTACK(plain(), X.astype(str), Y)
 
 
 def test_a_shared_perturbation_has_one_mask():
