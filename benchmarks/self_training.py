@@ -2,6 +2,7 @@
 
     python benchmarks/self_training.py [--datasets mnist5k digits] [--labels 10] [--draws 5] [--methods ...]
                                        [--results FILE.json] [--markdown FILE.md] [--figure FILE.png]
+                                       [--first-draw 0] [--held-out]
 
 One draw chooses the labelled rows, equally many of each class; all methods get the same, and the test set is only ever
 used for the figures. The network, the number of steps, the batches (`SelfTraining.training_set`, with no selections for
@@ -14,7 +15,7 @@ label at the end and how many of those labels were right; processor seconds of o
 "mild" moves, turns and zooms the digits a little; "strong" also shears them, changes contrast and erases rectangles.
 Lines of ours augment labelled rows mildly; pseudo-labelled ones lose a patch besides, which is the default, unless the
 line says otherwise. The choice of steps, augmentation, patch and confidence was made on other draws, against rows of
-the pool kept back.
+the pool kept back, as `--first-draw 20 --held-out` does; it wants a results file of its own.
 """
 
 from __future__ import annotations
@@ -69,6 +70,15 @@ def load(name: str, labels: int, draw: int) -> Task:
     x_train, x_test = (x.astype("float32") / 255.0 for x in (x_train, x_test))
     x, y, pool, hidden = kas.data.split_labels(x_train, y_train, per_class=labels, seed=draw)
     return Task(draw, x, y, pool, hidden, x_test, y_test)
+
+
+def hold_out(task: Task) -> Task:
+    """A quarter of the pool, kept back, in place of the test set: what choices are made on."""
+    rows = np.random.default_rng(1000 + task.draw).permutation(len(task.pool))
+    back, kept = np.split(rows, [len(rows) // 4])
+    return dataclasses.replace(
+        task, pool=task.pool[kept], hidden=task.hidden[kept], x_test=task.pool[back], y_test=task.hidden[back]
+    )
 
 
 def network(task: Task, number: int = 0, soft: bool = False, average: bool = False) -> keras.Model:
@@ -275,8 +285,9 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     results = json.loads(path.read_text()) if path.exists() else {}
     for dataset in arguments.datasets:
         for labels in arguments.labels:
-            for draw in range(arguments.draws):
+            for draw in draws(arguments):
                 task = load(dataset, labels, draw)
+                task = hold_out(task) if arguments.held_out else task
                 for name in arguments.methods:
                     key = f"{dataset} | {labels} | {draw} | {name}"
                     if key in results:
@@ -288,6 +299,10 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(json.dumps(results, indent=1))
     return results
+
+
+def draws(arguments: argparse.Namespace) -> range:
+    return range(arguments.first_draw, arguments.first_draw + arguments.draws)
 
 
 def tables(results: dict[str, dict[str, float]], arguments: argparse.Namespace) -> str:
@@ -302,7 +317,7 @@ def tables(results: dict[str, dict[str, float]], arguments: argparse.Namespace) 
             for name in METHODS:
                 found = [
                     results[key]
-                    for draw in range(arguments.draws)
+                    for draw in draws(arguments)
                     if (key := f"{dataset} | {labels} | {draw} | {name}") in results
                 ]
                 if found:
@@ -329,7 +344,7 @@ def figure(results: dict[str, dict[str, float]], arguments: argparse.Namespace) 
     panels = drawn.subplots(1, len(arguments.datasets), sharey=True, squeeze=False)[0]
     for dataset, axes in zip(arguments.datasets, panels, strict=True):
         for (name, label), colour, marker in zip(CURVES.items(), COLOURS, plots.MARKERS, strict=False):
-            keys = {n: [f"{dataset} | {n} | {d} | {name}" for d in range(arguments.draws)] for n in arguments.labels}
+            keys = {n: [f"{dataset} | {n} | {d} | {name}" for d in draws(arguments)] for n in arguments.labels}
             wrong = {n: [100 * results[key]["errors"] for key in keys[n] if key in results] for n in keys}
             known = sorted(n for n in wrong if len(wrong[n]) > 1)
             middle, spread = ([of(wrong[n]) for n in known] for of in (statistics.mean, statistics.stdev))
@@ -350,6 +365,8 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["mnist5k", "digits"], help="names that kas.data.load knows")
     parser.add_argument("--labels", nargs="+", type=int, default=[10], help="labelled rows a class")
     parser.add_argument("--draws", type=int, default=5, help="choices of the labelled rows")
+    parser.add_argument("--first-draw", type=int, default=0, help="number of the first of them")
+    parser.add_argument("--held-out", action="store_true", help="errors on a quarter of the pool, not the test set")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--results", default="benchmarks/results/self_training.json", help="where lines are kept")
     parser.add_argument("--markdown", help="also write the tables here")
