@@ -13,7 +13,7 @@ from keras_aug_ssl.adversarial.balls import spread
 from keras_aug_ssl.adversarial.base import Attack
 from keras_aug_ssl.adversarial.batches import batches
 from keras_aug_ssl.adversarial.loop import Best, ascend, iterate, restart
-from keras_aug_ssl.adversarial.problem import Found, Problem
+from keras_aug_ssl.adversarial.problem import Evaluation, Found, Problem
 from keras_aug_ssl.adversarial.results import join
 from keras_aug_ssl.adversarial.steps import Momentum, Plain, Step, steepest
 from keras_aug_ssl.adversarial.victim import victim_of
@@ -51,7 +51,11 @@ class FGSM(Attack):
         super().__init__(epsilon, norm, **common)
 
     def search(self, problem: Problem) -> Found:
-        return _one_step(problem, problem.x, problem.radius)
+        point = problem.evaluate(problem.x)
+        return _judged(problem, problem.reached(steepest(problem, problem.x, point.gradient)), point)
+
+    def inside(self, problem: Problem, found: Found) -> tf.Tensor:
+        return found.x  # a step of the radius ends there
 
     def inputs(self, model: keras.Model, x: Any, y: Any = None, *, batch_size: int = 250) -> Any:
         """What a call returns as `x_adv`, without the forward pass that tells which of them fool the model.
@@ -72,7 +76,7 @@ class FGSM(Attack):
         found = []
         for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
             victim = victim_of(owner, model, x_batch, loss=self.loss)
-            (x_adv,) = self.found(victim, self._arguments(victim, x_batch, y_batch, None, None), self.contained)
+            (x_adv,) = self.found(victim, self._arguments(victim, x_batch, y_batch, None, None), self.unjudged)
             found.append(x_adv)
         return join(found)
 
@@ -103,7 +107,9 @@ class RandomFGSM(Attack):
 
     def search(self, problem: Problem) -> Found:
         length = 1.25 * problem.radius if self.step_size is None else tf.constant(self.step_size)
-        return _one_step(problem, _random_start(problem, tf.constant(0)), length)
+        start = _random_start(problem, tf.constant(0))
+        point = problem.evaluate(start)
+        return _judged(problem, start + length * steepest(problem, start, point.gradient), point)
 
     def _recipe(self) -> dict[str, Any]:
         return {**super()._recipe(), "step_size": self.step_size}
@@ -297,10 +303,9 @@ class GaussianNoise(Attack):
         return {**super()._recipe(), "repeats": self.repeats}
 
 
-def _one_step(problem: Problem, start: tf.Tensor, length: tf.Tensor) -> Found:
-    point = problem.evaluate(start)
-    x = start + length * steepest(problem, start, point.gradient)  # whoever asks for it puts it inside the limits
-    return Found(x, tf.ones([problem.size], tf.int32), point.dead | problem.saturated(point.scores))
+def _judged(problem: Problem, x: tf.Tensor, start: Evaluation) -> Found:
+    """Where the only step led, and how it went at its start."""
+    return Found(x, tf.ones([problem.size], tf.int32), start.dead | problem.saturated(start.scores))
 
 
 def _random_start(problem: Problem, number: tf.Tensor) -> tf.Tensor:

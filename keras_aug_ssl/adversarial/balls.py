@@ -75,8 +75,8 @@ class Linf(Ball):
     def tighten(self, x: tf.Tensor, origin: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
         # A sum rounds by at most half the distance of two numbers: the next one is inside, and not beyond the origin.
         change = x - origin
-        outside = tf.cast(tf.abs(change) > spread(radius, x), x.dtype)
-        return x - outside * tf.sign(change) * (_NEIGHBOUR * tf.abs(x))
+        excess = change - self.project(change, radius)
+        return x - tf.sign(excess) * (_NEIGHBOUR * tf.abs(x))
 
     def steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         return tf.sign(gradient)

@@ -211,12 +211,13 @@ class Attack:
         seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
         rows = {"x": tf.cast(x, tf.float32), "y": encode_in_graph(victim.head, y), "others": others}
         problem = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
-        return dataclasses.replace(problem, compact=False)  # fixed shapes: Keras compiles training with XLA on GPUs
+        # Keras compiles training with XLA on GPUs, which needs fixed shapes, and may run several steps in a loop.
+        return dataclasses.replace(problem, compact=False, looped=True)
 
     def perturb(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Any:
         """Adversarial inputs for one batch, in the structure of `x`; arguments as for `problem`."""
         problem = self.problem(victim, x, y, seed)
-        x_adv = tf.stop_gradient(problem.contain(self.search(problem).x))
+        x_adv = tf.stop_gradient(self.inside(problem, self.search(problem)))
         return victim.inputs.join(x_adv, problem.rows["others"])
 
     def get_config(self) -> dict[str, Any]:
@@ -292,13 +293,17 @@ class Attack:
         right = ~problem.fooled(problem.rows["clean"])
         return search_where(problem, right, self.search, Found.nothing(problem))
 
-    def contained(self, problem: Problem, found: Found) -> tuple[tf.Tensor, ...]:
-        """Puts what was found strictly inside the limits."""
-        return (problem.contain(found.x),)
+    def inside(self, problem: Problem, found: Found) -> tf.Tensor:
+        """What was found, put strictly inside the limits."""
+        return problem.contain(found.x)
+
+    def unjudged(self, problem: Problem, found: Found) -> tuple[tf.Tensor, ...]:
+        """What was found, and nothing about it."""
+        return (self.inside(problem, found),)
 
     def _finish(self, problem: Problem, found: Found) -> tuple[tf.Tensor, ...]:
-        """Puts what was found strictly inside the limits and measures it."""
-        x = problem.contain(found.x)
+        """What was found, measured."""
+        x = self.inside(problem, found)
         scores = problem.scores(x)
         success = problem.fooled(scores)
         if self.minimal:

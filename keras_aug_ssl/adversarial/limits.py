@@ -33,7 +33,8 @@ def check_inputs(owner: str, x: np.ndarray, bounds: tuple[np.ndarray, np.ndarray
         np.broadcast_shapes(high.shape, x.shape[1:])
     except ValueError:
         checks.fail(owner, "bounds", f"numbers or arrays that broadcast to {x.shape[1:]}", (low.shape, high.shape))
-    if not ((x.min(axis=0) >= low) & (x.max(axis=0) <= high)).all():  # false for NaN
+    axis = 0 if low.ndim or high.ndim else None  # all values at once take half as long
+    if not np.all((x.min(axis) >= low) & (x.max(axis) <= high)):  # false for NaN
         span = f"values in [{np.min(x):g}, {np.max(x):g}]" if np.isfinite(x).all() else "values that aren't finite"
         checks.fail(
             owner, "x", f"inside bounds ({np.min(low):g}, {np.max(high):g})", span,

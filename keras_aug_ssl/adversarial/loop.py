@@ -7,6 +7,7 @@ instead of 10.6 s.)
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,7 +35,8 @@ def iterate(problem: Problem, body: Body, state: State, steps: int | tf.Tensor) 
     Returns:
         The last state of every example, in the order of the batch.
     """
-    return (_leaving if problem.compact else _staying)(problem, body, state, steps)
+    loop = _leaving if problem.compact else _staying
+    return loop(dataclasses.replace(problem, looped=True), body, state, steps)
 
 
 def _leaving(problem: Problem, body: Body, state: State, steps: int | tf.Tensor) -> State:

@@ -66,6 +66,7 @@ class Problem:
             with (the labels as a rule), `clean` the scores at x, `others` the further inputs, `keys` for random
             numbers, `mask` where it differs between examples, and whatever an attack adds.
         compact: examples may leave the batch; else they stay in it unchanged, as XLA's fixed shapes demand.
+        looped: the graph is, or may become, part of a loop, where a gradient belongs in a graph of its own (`apart`).
         samples: evaluations whose mean a gradient is, for models that draw random numbers in inference.
     """
 
@@ -77,6 +78,7 @@ class Problem:
     targeted: bool
     rows: dict[str, Any]
     compact: bool = True
+    looped: bool = False
     samples: int = 1
 
     @property
@@ -159,11 +161,13 @@ class Problem:
                 value = self.value(scores)
             return scores, value, differentiable(tape.gradient(value, x))
 
-        return apart(run, x)
+        return apart(run, x) if self.looped else run(x)
 
     def _mean_of_samples(self, x: tf.Tensor, *first: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inner = dataclasses.replace(self, looped=True)
+
         def add(i: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return i + 1, *(total + one for total, one in zip(sums, self._differentiate(x), strict=True))
+            return i + 1, *(total + one for total, one in zip(sums, inner._differentiate(x), strict=True))
 
         start = (tf.constant(1), *first)
         shapes = tuple(part.shape for part in start)
@@ -195,6 +199,11 @@ class Problem:
         """`project`, and then strictly: no rounding leaves `x` outside the ball, and values that aren't finite go."""
         inside = self._changed_by(self.sound(x - self.x))
         return self.ball.tighten(self.masked_exactly(inside), self.x, self.radius)
+
+    def reached(self, direction: tf.Tensor) -> tf.Tensor:
+        """Where a step of the radius leads from the originals along `direction`, of norm 1 or 0: `contain`, cheaper."""
+        x = self.masked_exactly(self.clip(self.x + self.radius * direction))
+        return self.ball.tighten(x, self.x, self.radius)
 
     def _changed_by(self, delta: tf.Tensor) -> tf.Tensor:
         low, high = self.limits.low, self.limits.high

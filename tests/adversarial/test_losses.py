@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import keras_aug_ssl as kas
 from keras_aug_ssl.adversarial import objectives
+from keras_aug_ssl.adversarial.balls import BALLS
 from keras_aug_ssl.adversarial.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 from keras_aug_ssl.testing.attack_subject import network, pictures
 
@@ -147,6 +148,20 @@ def test_fgsm_is_the_attack_without_its_verdict(norm, rows):
     expected = kas.FGSM(8.0, norm, bounds=(0, 255))(model, x, one_hot).x_adv
     assert np.array_equal(kas.fgsm(model, x, one_hot, epsilon=8.0, norm=norm, bounds=(0, 255)), expected)
     assert not np.array_equal(expected, x)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("epsilon", [0.1, 0.3, 7.0])
+def test_the_step_of_fgsm_ends_inside_to_the_last_bit(norm, epsilon):
+    """Bounds, mask and, as float32 measures it, the ball: also where `x + epsilon` rounds to beyond it."""
+    draw = np.random.default_rng(0)
+    model = keras.Sequential([keras.Input((5, 5, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    x, mask = draw.uniform(-2, 3, (100, 5, 5, 1)).astype("float32"), draw.integers(0, 2, (5, 5, 1))
+    moved = kas.FGSM(epsilon, norm, bounds=(-2, 3))(model, x, np.arange(100) % 3, mask=mask).x_adv
+    assert np.array_equal(moved[:, mask == 0], x[:, mask == 0])
+    assert moved.min() >= -2 and moved.max() <= 3
+    size = BALLS[norm].size(tf.constant(moved - x)).numpy()
+    assert (size > 0).all() and (size <= np.float32(epsilon)).all()
 
 
 def test_a_callable_is_raised():
