@@ -15,6 +15,8 @@ STEPS = 40  # of PGD, each of a tenth of epsilon, from the digit itself
 
 def ours(weights):
     """keras_aug_ssl."""
+    import keras
+
     import keras_aug_ssl as kas
 
     model = _keras_network(weights)
@@ -22,13 +24,15 @@ def ours(weights):
     def attack(make):
         return lambda x, y, epsilon: make(epsilon)(model, x, y).x_adv
 
-    def pgd(epsilon, early_stop):
-        return kas.BIM(epsilon, steps=STEPS, step_size=epsilon / 10, early_stop=early_stop)
+    def pgd(epsilon, early_stop, loss="auto"):
+        return kas.BIM(epsilon, steps=STEPS, step_size=epsilon / 10, early_stop=early_stop, loss=loss)
 
+    peers_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     recipes = {
         "FGSM, judged": kas.FGSM,
         "PGD": lambda epsilon: pgd(epsilon, early_stop=False),
         "PGD, leaving early": lambda epsilon: pgd(epsilon, early_stop=True),
+        "PGD, the peers' loss": lambda epsilon: pgd(epsilon, False, peers_loss),
         "APGD-CE": lambda epsilon: kas.APGD(epsilon, loss="crossentropy"),
         "APGD-T": lambda epsilon: kas.APGD(epsilon, loss="targeted"),
         "FAB-T": kas.FAB,

@@ -59,7 +59,7 @@ DIGITS = {"plain": 1000, "robust": 400}  # on the robust one nearly all stay in 
 BOTH = [(network, epsilon) for network in ("plain", "robust") for epsilon in (0.1, 0.2)]
 TABLES = {
     "fgsm": [Case(("FGSM", "FGSM, judged"), "plain", 0.1, 1000)],
-    "pgd": [Case(PGD, "plain", epsilon, 1000) for epsilon in (0.1, 0.2)],
+    "pgd": [Case((*PGD, "PGD, the peers' loss"), "plain", epsilon, 1000) for epsilon in (0.1, 0.2)],
     "minimal": [Case((attack,), "plain", None, 1000) for attack in ("DDN", "FMN L2", "FMN Linf")],
     "deepfool": [Case(("DeepFool",), "plain", None, 100)],
     "carlini": [Case(("Carlini-Wagner",), "plain", None, 20, False)],
