@@ -273,10 +273,12 @@ CURVES = {
     "supervised": "labels only",
     "supervised, mild": "+ augmentation",
     "SelfTraining, defaults": "+ SelfTraining",
+    "SelfTraining, FreeThreshold()": "the same, FreeThreshold",
+    "SelfTraining, TopFraction(0.2, step=0.05)": "the same, TopFraction",
     "scikit-learn LabelSpreading, 7 neighbours": "LabelSpreading",
     "scikit-learn SelfTrainingClassifier, logistic regression": "SelfTrainingClassifier",
 }
-COLOURS = plots.GREY, plots.ORANGE, plots.BLUE, plots.GREEN, plots.VERMILION
+COLOURS = plots.GREY, plots.ORANGE, plots.BLUE, plots.SKY, plots.PURPLE, plots.GREEN, plots.VERMILION
 
 
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:

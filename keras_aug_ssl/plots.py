@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#555555"
+SKY, PURPLE = "#56B4E9", "#CC79A7"  # the palette's next
 MARKERS = "osD^vP*X"
 
 
