@@ -20,15 +20,16 @@ from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
 from keras_aug_ssl.self_training.guards import Alarm
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
-from keras_aug_ssl.self_training.outputs import encode
+from keras_aug_ssl.self_training.outputs import CLASSES, LABELS, NUMBERS, encode
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rewinding import Rewinder
-from keras_aug_ssl.self_training.rules import Rule, Threshold
+from keras_aug_ssl.self_training.rules import Decided, LowVariance, Rule, Threshold
 from keras_aug_ssl.self_training.teachers import set_training_state, training_state
 from keras_aug_ssl.self_training.training_set import make_training_set
 
 OWNER = "SelfTraining"
+DEFAULTS = {CLASSES: Threshold(0.95), LABELS: Decided(), NUMBERS: LowVariance()}
 
 
 class SelfTraining(Outcome, keras.callbacks.Callback):
@@ -43,7 +44,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
 
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
-        select: a rule, or a function from (N, K) probabilities to (N,) weights in [0, 1].
+        select: a rule, or a function from (N, K) probabilities to (N,) weights in [0, 1]. None is `Threshold(0.95)`,
+            which adds few wrong labels; with ten labels a class or fewer, `FreeThreshold()` and `TopFraction(0.2,
+            step=0.05)` learn more from a pool whose classes are easy to tell apart.
         start_epoch: first epoch, counted from 0, that trains on pseudo-labels.
         every: epochs from one selection to the next.
         max_iter: most selections; None for as many as the epochs allow, 0 for none.
@@ -105,9 +108,15 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        select = Threshold(0.95) if select is None else select
         choice = as_choice(
-            OWNER, select, labels=labels, relabel=relabel, weight=weight, temperature=temperature, teacher=teacher
+            OWNER,
+            select,
+            DEFAULTS,
+            labels=labels,
+            relabel=relabel,
+            weight=weight,
+            temperature=temperature,
+            teacher=teacher,
         )
         self._labeller = Labeller(OWNER, pool, choice, oracle, holdout)
         self.start_epoch = checks.integer(OWNER, "start_epoch", start_epoch, 0)

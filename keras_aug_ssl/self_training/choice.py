@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.outputs import CLASSES
 from keras_aug_ssl.self_training.rules import Rule
 from keras_aug_ssl.self_training.rules.base import Custom
 
@@ -24,6 +25,7 @@ class Choice:
         weight: multiplies the rule's weights; a number, or a function of the round.
         temperature: divides the logits before rule and soft labels; `"calibrated"` finds it on held-out rows.
         average: the optimizer's averaged weights label, not the current ones.
+        defaults: the rule for each kind of outputs, when the user named none; `select` is then the one for classes.
     """
 
     select: Rule
@@ -32,11 +34,17 @@ class Choice:
     weight: float | Callable[[int], float] = 1.0
     temperature: float | str = 1.0
     average: bool = False
+    defaults: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
 
     @property
     def rules(self) -> list[Rule]:
         """The rules to judge by: for coming in and, where it is another, for staying."""
         return [self.select] if self.stay in (None, self.select) else [self.select, self.stay]
+
+    def for_outputs(self, kind: str) -> Choice:
+        """Returns these options with the default rule for a kind of outputs; as they are when the user named a rule."""
+        rule = self.defaults.get(kind, self.select)
+        return dataclasses.replace(self, select=rule, stay=rule if self.stay is self.select else self.stay)
 
     @property
     def needs_holdout(self) -> bool:
@@ -52,6 +60,7 @@ class Choice:
 def as_choice(
     owner: str,
     select: Any,
+    defaults: Mapping[str, Rule],
     *,
     labels: str = "hard",
     relabel: Any = True,
@@ -59,10 +68,10 @@ def as_choice(
     temperature: Any = None,
     teacher: str = "current",
 ) -> Choice:
-    """Checks what a user passed; the arguments are `SelfTraining`'s."""
+    """Checks what a user passed; the arguments are `SelfTraining`'s, and the rules for a `select` of None."""
     if not isinstance(relabel, (bool, Rule)):
         checks.fail(owner, "relabel", "True, False, or the rule by which rows stay", relabel, error=TypeError)
-    rule = as_rule(owner, select)
+    rule = defaults[CLASSES] if select is None else as_rule(owner, select)
     stay = (rule if relabel else None) if isinstance(relabel, bool) else relabel
     if not callable(weight):
         weight = checks.number(owner, "weight", weight, 0.0, low_open=True)
@@ -77,6 +86,7 @@ def as_choice(
         weight,
         temperature,
         checks.one_of(owner, "teacher", teacher, ("current", "average")) == "average",
+        defaults if select is None else {},
     )
 
 

@@ -20,6 +20,7 @@ from keras_aug_ssl.self_training.outputs import (
     BINARY,
     CLASSES,
     LABELS,
+    NUMBERS,
     class_numbers,
     class_prior,
     read_outputs,
@@ -45,7 +46,7 @@ class Labeller:
     """
 
     def __init__(self, owner: str, pool: Any, choice: Choice, oracle: Any = None, holdout: Any = None) -> None:
-        self.owner, self.choice = owner, choice
+        self.owner, self.choice, self._asked = owner, choice, choice
         self.pool = pool if isinstance(pool, UnlabeledPool) else UnlabeledPool(pool)
         self.books = Books.empty(len(self.pool))
         self._oracle = _oracle(owner, oracle, len(self.pool))
@@ -59,15 +60,34 @@ class Labeller:
     def use(self, model: keras.Model, labeled: Labeled) -> None:
         """Takes the model that labels from now on and the labelled rows: for their class mix and to check the model."""
         self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y)
+        self.choice = self._asked.for_outputs(self.outputs.kind)
         self.prior = class_prior(self.outputs, labeled.y, self.owner)
         if self.choice.soft and self.outputs.sparse:
             checks.fail(
                 self.owner, "labels", "'hard' with a sparse loss", "soft",
                 "Soft labels need a loss that takes probabilities, such as CategoricalCrossentropy.",
             )  # fmt: skip
+        self._check_rules()
         self._model = model
         self._checked = _sample(labeled)
         self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules)
+
+    def _check_rules(self) -> None:
+        """Refuses rules that would take for confidences what are none."""
+        kind, stay = self.outputs.kind, self.choice.stay
+        for name, rule in (("select", self.choice.select), ("relabel", stay)):
+            if kind == NUMBERS and rule is not None and not rule.reads_numbers:
+                checks.fail(
+                    self.owner, name, "a rule for regression, since by its loss the model predicts numbers", rule,
+                    "A number is no confidence. rules.LowVariance() and rules.Uncertainty() go by how far several "
+                    "predictions spread.",
+                )  # fmt: skip
+        if self.choice.needs_holdout and kind not in (CLASSES, BINARY):
+            calibrated = self.choice.temperature == CALIBRATED
+            checks.fail(
+                self.owner, "temperature" if calibrated else "select", "one that needs no `holdout`, since the model "
+                f"predicts {kind}, not one class a row", CALIBRATED if calibrated else self.choice.select,
+            )  # fmt: skip
 
     @property
     def finished(self) -> bool:

@@ -20,13 +20,14 @@ from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
-from keras_aug_ssl.self_training.outputs import encode
+from keras_aug_ssl.self_training.outputs import CLASSES, LABELS, NUMBERS, encode
 from keras_aug_ssl.self_training.report import Outcome
-from keras_aug_ssl.self_training.rules import Rule, TopFraction
+from keras_aug_ssl.self_training.rules import Decided, LowVariance, Rule, TopFraction
 from keras_aug_ssl.self_training.teachers import set_training_state, training_state
 from keras_aug_ssl.self_training.training_set import make_training_set
 
 OWNER = "SelfTrainer"
+DEFAULTS = {CLASSES: TopFraction(0.2, step=0.2), LABELS: Decided(), NUMBERS: LowVariance(0.2, step=0.2)}
 
 
 class SelfTrainer(Outcome):
@@ -40,7 +41,7 @@ class SelfTrainer(Outcome):
         build_model: returns a compiled model; called for every training, with its number, from 0, if it has an
             argument without a default. Seed its initial weights for runs that can be repeated.
         select: a rule, or a function from (N, K) probabilities to (N,) weights. None is `TopFraction(0.2, step=0.2)`:
-            everything after five rounds.
+            everything after five rounds; `Decided()` for several labels, `LowVariance(0.2, step=0.2)` for numbers.
         rounds: labellings, each followed by a training; >= 0.
         reinitialize: True builds a model for every training; False trains one on.
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
@@ -84,8 +85,7 @@ class SelfTrainer(Outcome):
     ) -> None:
         if not callable(build_model):
             checks.fail(OWNER, "build_model", "a function that returns a compiled model", build_model, error=TypeError)
-        select = TopFraction(0.2, step=0.2) if select is None else select
-        self._choice = as_choice(OWNER, select, labels=labels, weight=weight, temperature=temperature)
+        self._choice = as_choice(OWNER, select, DEFAULTS, labels=labels, weight=weight, temperature=temperature)
         self._build_model, self._holdout = build_model, holdout
         self.rounds = checks.integer(OWNER, "rounds", rounds, 0)
         self.reinitialize = bool(reinitialize)

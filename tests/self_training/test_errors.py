@@ -104,6 +104,36 @@ def test_logits_with_a_loss_for_them_become_probabilities(subclass):
     assert confidence.min() > 1 / 3 and confidence.max() <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("rules", "name"),
+    [
+        ({"select": kas.rules.Threshold(0.9)}, "select"),
+        ({"select": kas.rules.TopK(3)}, "select"),
+        ({"select": kas.rules.LowVariance() & kas.rules.Entropy()}, "select"),
+        ({"select": kas.rules.LowVariance(), "relabel": kas.rules.Threshold(0.5)}, "relabel"),
+    ],
+)
+def test_a_number_is_no_confidence(rules, name):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match=f"`{name}` must be a rule for regression.*LowVariance"):
+        run(kas.SelfTraining(POOL, start_epoch=3, **rules), model, epochs=1, task=(X, X[:, 0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"select": kas.rules.TargetPrecision(0.9)}, "select"), ({"temperature": "calibrated"}, "temperature")],
+)
+def test_held_out_labels_need_one_class_a_row(options, name):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "sigmoid")])
+    model.compile("adam", "binary_crossentropy")
+    labels = (X > 1).astype("float32")
+    with pytest.raises(
+        ValueError, match=f"`{name}` must be one that needs no `holdout`, since the model predicts labels"
+    ):
+        run(kas.SelfTraining(POOL, holdout=(X, labels), **options), model, epochs=1, task=(X, labels))
+
+
 def test_predictions_that_are_not_numbers_are_named():
     model = network()
     model.layers[-1].bias.assign([0.0, np.nan, 0.0])

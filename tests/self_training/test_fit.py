@@ -193,6 +193,31 @@ def test_regression_by_variance(ensemble):
     assert table["uncertainty"][table["selected"]].max() <= table["uncertainty"][~table["selected"]].min()
 
 
+def test_without_a_rule_the_outputs_decide_and_a_later_fit_decides_anew():
+    def several(x):
+        return (x > 1.0).astype("float32")
+
+    labels = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, "sigmoid")])
+    labels.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+    numbers = keras.Sequential([keras.Input((3,)), keras.layers.Dense(8), keras.layers.Dropout(0.2, seed=1)])
+    numbers.add(keras.layers.Dense(1))
+    numbers.compile(keras.optimizers.Adam(0.03), "mse")
+
+    st = kas.SelfTraining(POOL, start_epoch=3)
+    assert run(st, numbers, task=(X, X[:, 0]), epochs=4).history["n_pseudo"][-1] == 0.2 * len(POOL)
+    taken = st.table()["uncertainty"][st.table()["selected"]]
+    assert taken.max() <= np.sort(st.table()["uncertainty"])[len(taken) - 1]
+
+    run(st, labels, task=(X, several(X)), epochs=8)
+    given = st.transduction_[len(X) :]
+    rows = ~np.isnan(given).any(axis=1)
+    assert 0 < rows.sum() < len(POOL) and np.isin(given[rows], (0, 1)).all()
+
+    run(st, network(), epochs=6)
+    table = st.table()
+    np.testing.assert_array_equal(table["selected"], table["confidence"] >= 0.95)
+
+
 def test_dropout_passes_leave_no_trace():
     def fit(select):
         model = network(dropout=0.4)

@@ -34,6 +34,21 @@ def test_a_curriculum_over_the_rounds():
     np.testing.assert_array_equal(trainer.transduction_[: len(Y)], Y)
 
 
+def test_numbers_enter_by_their_spread_unless_a_rule_is_named():
+    def regressor():
+        layers = [keras.Input((3,)), keras.layers.Dropout(0.3, seed=1), keras.layers.Dense(1)]
+        model = keras.Sequential(layers)
+        model.compile("adam", "mse")
+        return model
+
+    def fit(**options):
+        return kas.SelfTrainer(regressor, rounds=2, **options).fit(X, X[:, 0], POOL, **FEEDING)
+
+    assert [history["n_pseudo"][-1] for history in fit().history_] == [0, 0.2 * len(POOL), 0.4 * len(POOL)]
+    with pytest.raises(ValueError, match="SelfTrainer: `select` must be a rule for regression"):
+        fit(select=kas.rules.TopFraction(0.2))
+
+
 def test_no_rounds_is_one_plain_training():
     plain = build(0)
     st = kas.SelfTraining(POOL, kas.rules.TopFraction(0.2))

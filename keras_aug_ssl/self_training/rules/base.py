@@ -70,11 +70,13 @@ class Rule:
         graded: weights may lie between 0 and 1, so training needs sample weights.
         by_row: `weights` needs a row and the statistics, and no other row, so a large pool is weighed part by part.
         needs_holdout: `Context.holdout` is required.
+        reads_numbers: `score` makes sense of regression too, whose predictions say nothing of confidence.
     """
 
     graded = False
     by_row = True
     needs_holdout = False
+    reads_numbers = False
     passes: Any = None  # how to get `Prediction.uncertainty`: a number of dropout passes, or models; None does without
     view: Any = None
     width = 1  # columns of the score
@@ -173,6 +175,7 @@ class Both(Rule):
         self.graded = first.graded or second.graded
         self.by_row = first.by_row and second.by_row
         self.needs_holdout = first.needs_holdout or second.needs_holdout
+        self.reads_numbers = first.reads_numbers and second.reads_numbers
         source = first if first.passes is not None else second
         self.passes, self.view = source.passes, source.view
         self.width = first.width + second.width
@@ -236,6 +239,7 @@ class Custom(Rule):
 
     graded = True
     by_row = False
+    reads_numbers = True
 
     def __init__(self, function: Callable[[np.ndarray], Any]) -> None:
         self.function = function

@@ -23,6 +23,8 @@ class Spread(Rule):
         view: an augmentation applied to the inputs, anew for each pass, instead of dropout; None for dropout.
     """
 
+    reads_numbers = True
+
     def __init__(self, passes: int | Sequence[keras.Model], view: Callable[..., Any] | None) -> None:
         owner = type(self).__name__
         if isinstance(passes, (list, tuple)):
