@@ -45,8 +45,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
         select: a rule, or a function from (N, K) probabilities to (N,) weights in [0, 1]. None is `Threshold(0.95)`,
-            which adds few wrong labels; with ten labels a class or fewer, `FreeThreshold()` and `TopFraction(0.2,
-            step=0.05)` learn more from a pool whose classes are easy to tell apart.
+            `Decided()` for several labels, and `LowVariance()` for regression. With ten labels a class or fewer, and a
+            pool with their class mix, `FreeThreshold()` and `TopFraction(0.2, step=0.05)` learn more.
         start_epoch: first epoch, counted from 0, that trains on pseudo-labels.
         every: epochs from one selection to the next.
         max_iter: most selections; None for as many as the epochs allow, 0 for none.
@@ -58,6 +58,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             number.
         temperature: divides the logits before the rule sees them; above 1 for an over-confident model. None is 1;
             `"calibrated"` finds it on `holdout` at each selection.
+        prior: (K,) share of each class in the pool, for rules that go by it. None takes the labelled rows' shares,
+            which are the pool's when rows were labelled at random, and seldom when so many of each class were.
         oracle: true labels of the pool, (N,) or one-hot, to log how many pseudo-labels are right. Nothing learns from
             them.
         holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
@@ -101,6 +103,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         relabel: bool | Rule = True,
         weight: float | Callable[[int], float] = 1.0,
         temperature: float | str | None = None,
+        prior: Any = None,
         oracle: Any = None,
         holdout: tuple[Any, Any] | None = None,
         teacher: str = "current",
@@ -109,15 +112,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         choice = as_choice(
-            OWNER,
-            select,
-            DEFAULTS,
-            labels=labels,
-            relabel=relabel,
-            weight=weight,
-            temperature=temperature,
-            teacher=teacher,
-        )
+            OWNER, select, DEFAULTS,
+            labels=labels, relabel=relabel, weight=weight, temperature=temperature, teacher=teacher, prior=prior,
+        )  # fmt: skip
         self._labeller = Labeller(OWNER, pool, choice, oracle, holdout)
         self.start_epoch = checks.integer(OWNER, "start_epoch", start_epoch, 0)
         self.every = checks.integer(OWNER, "every", every, 1)

@@ -25,6 +25,7 @@ class Choice:
         weight: multiplies the rule's weights; a number, or a function of the round.
         temperature: divides the logits before rule and soft labels; `"calibrated"` finds it on held-out rows.
         average: the optimizer's averaged weights label, not the current ones.
+        prior: share of each class in the pool; None takes the labelled rows'.
         defaults: the rule for each kind of outputs, when the user named none; `select` is then the one for classes.
     """
 
@@ -34,6 +35,7 @@ class Choice:
     weight: float | Callable[[int], float] = 1.0
     temperature: float | str = 1.0
     average: bool = False
+    prior: Any = None
     defaults: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
 
     @property
@@ -67,6 +69,7 @@ def as_choice(
     weight: Any = 1.0,
     temperature: Any = None,
     teacher: str = "current",
+    prior: Any = None,
 ) -> Choice:
     """Checks what a user passed; the arguments are `SelfTraining`'s, and the rules for a `select` of None."""
     if not isinstance(relabel, (bool, Rule)):
@@ -86,6 +89,7 @@ def as_choice(
         weight,
         temperature,
         checks.one_of(owner, "teacher", teacher, ("current", "average")) == "average",
+        prior,
         defaults if select is None else {},
     )
 

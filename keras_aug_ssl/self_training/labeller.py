@@ -27,6 +27,7 @@ from keras_aug_ssl.self_training.outputs import (
 )
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.rules import Context
+from keras_aug_ssl.self_training.rules.base import check_prior
 from keras_aug_ssl.self_training.scoring import BLOCK, Scorer, Scores, blocks_of
 from keras_aug_ssl.self_training.sources import Subset
 from keras_aug_ssl.self_training.teachers import averaged_weights, unchanged
@@ -62,6 +63,10 @@ class Labeller:
         self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y)
         self.choice = self._asked.for_outputs(self.outputs.kind)
         self.prior = class_prior(self.outputs, labeled.y, self.owner)
+        if self.choice.prior is not None:
+            if self.prior is None:
+                checks.fail(self.owner, "prior", "None where rows have no single class", self.choice.prior)
+            self.prior = check_prior(self.owner, self.choice.prior, len(self.prior))
         if self.choice.soft and self.outputs.sparse:
             checks.fail(
                 self.owner, "labels", "'hard' with a sparse loss", "soft",

@@ -47,6 +47,7 @@ class SelfTrainer(Outcome):
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
         weight: of a pseudo-labelled row relative to a labelled one; a number > 0, or a function of the round.
         temperature: divides the logits before the rule sees them. None is 1; `"calibrated"` finds it on `holdout`.
+        prior: (K,) share of each class in the pool; None takes the labelled rows' shares.
         holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
         backup_dir: directory for the state after each training; `fit` called again after a crash continues there.
 
@@ -80,12 +81,15 @@ class SelfTrainer(Outcome):
         labels: str = "hard",
         weight: float | Callable[[int], float] = 1.0,
         temperature: float | str | None = None,
+        prior: Any = None,
         holdout: tuple[Any, Any] | None = None,
         backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if not callable(build_model):
             checks.fail(OWNER, "build_model", "a function that returns a compiled model", build_model, error=TypeError)
-        self._choice = as_choice(OWNER, select, DEFAULTS, labels=labels, weight=weight, temperature=temperature)
+        self._choice = as_choice(
+            OWNER, select, DEFAULTS, labels=labels, weight=weight, temperature=temperature, prior=prior
+        )
         self._build_model, self._holdout = build_model, holdout
         self.rounds = checks.integer(OWNER, "rounds", rounds, 0)
         self.reinitialize = bool(reinitialize)

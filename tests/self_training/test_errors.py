@@ -134,6 +134,22 @@ def test_held_out_labels_need_one_class_a_row(options, name):
         run(kas.SelfTraining(POOL, holdout=(X, labels), **options), model, epochs=1, task=(X, labels))
 
 
+@pytest.mark.parametrize(
+    ("prior", "error"),
+    [([0.5, 0.5], ValueError), ([0, 0, 0], ValueError), ([1, -1, 1], ValueError), ("abc", TypeError)],
+)
+def test_a_prior_is_a_share_for_each_class(prior, error):
+    with pytest.raises(error, match=r"SelfTraining: `prior` must be \(3,\) shares >= 0, one for each class"):
+        run(kas.SelfTraining(POOL, prior=prior), epochs=1)
+
+
+def test_no_prior_without_classes():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match="`prior` must be None where rows have no single class"):
+        run(kas.SelfTraining(POOL, prior=[1.0]), model, epochs=1, task=(X, X[:, 0]))
+
+
 def test_predictions_that_are_not_numbers_are_named():
     model = network()
     model.layers[-1].bias.assign([0.0, np.nan, 0.0])

@@ -193,6 +193,21 @@ def test_regression_by_variance(ensemble):
     assert table["uncertainty"][table["selected"]].max() <= table["uncertainty"][~table["selected"]].min()
 
 
+@pytest.mark.parametrize("trainer", [False, True])
+def test_quotas_follow_a_prior_that_is_given(trainer):
+    def counts(**options):
+        if trainer:
+            made = kas.SelfTrainer(network, kas.rules.TopFraction(1.0), rounds=1, **options)
+            history = made.fit(X, Y, POOL, epochs=6, batch_size=8, steps=6).history_[-1]
+        else:
+            history = run(kas.SelfTraining(POOL, kas.rules.TopFraction(1.0), start_epoch=5, **options)).history
+        return [history[f"n_pseudo_class_{label}"][-1] for label in range(3)]
+
+    predicted = counts(prior=[1, 0, 0])[0]  # all that look like class 0
+    assert predicted > 20 and max(counts()) <= 40
+    assert counts(prior=[8, 1, 1]) == [predicted, 12, 12]
+
+
 def test_without_a_rule_the_outputs_decide_and_a_later_fit_decides_anew():
     def several(x):
         return (x > 1.0).astype("float32")

@@ -302,8 +302,12 @@ def check_prior(owner: str, prior: Any, num_classes: int) -> np.ndarray | None:
     """Returns (K,) float32 shares that sum to 1, none of them 0; None stays None."""
     if prior is None:
         return None
-    values = np.asarray(prior, np.float32)
+    expected = f"({num_classes},) shares >= 0, one for each class"
+    try:
+        values = np.asarray(prior, np.float32)
+    except (TypeError, ValueError):
+        checks.fail(owner, "prior", expected, prior, error=TypeError)
     if values.shape != (num_classes,) or not np.isfinite(values).all() or values.min() < 0 or values.sum() <= 0:
-        checks.fail(owner, "prior", f"({num_classes},) shares >= 0, one for each class", prior)
+        checks.fail(owner, "prior", expected, prior)
     values = np.maximum(values / values.sum(), 1e-6)  # an absent class would divide by zero
     return values / values.sum()
