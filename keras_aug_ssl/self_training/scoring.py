@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.outputs import Outputs
+from keras_aug_ssl.self_training.outputs import LABELS, NUMBERS, Outputs
 from keras_aug_ssl.self_training.passes import Passes
 from keras_aug_ssl.self_training.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.self_training.rules.base import label_of
@@ -34,8 +34,9 @@ class Scores(NamedTuple):
 
     Attributes:
         label: (N,) int32 predicted classes.
-        confidence: (N,) float32 largest probabilities.
-        uncertainty: (N,) float32 standard deviation over passes, or, of one pass, the entropy as a share of log K.
+        confidence: (N,) float32 largest probabilities; of several labels that of the least sure; NaN for numbers.
+        uncertainty: (N,) float32 standard deviation over passes, or, of one pass, the entropy as a share of log K; of
+            several labels that of the least sure; NaN for numbers.
         weights: (N,) float32 for each rule.
     """
 
@@ -136,14 +137,17 @@ class Scorer:
 
     def _judge_block(self, probabilities: tf.Tensor, uncertainty: tf.Tensor | None, first: tf.Tensor) -> Any:
         row = first + tf.range(tf.shape(probabilities, tf.int64)[0])
-        prediction = Prediction(probabilities, row, uncertainty)
-        label, confidence = label_of(probabilities), tf.reduce_max(probabilities, axis=-1)
+        prediction = Prediction(probabilities, row, uncertainty, several=self._outputs.kind == LABELS)
+        label, confidence = label_of(probabilities), tf.reduce_max(prediction.classes, axis=-1)
+        doubt = entropy_share(prediction.classes) if uncertainty is None else uncertainty
+        if self._outputs.kind == NUMBERS:
+            confidence = tf.fill(tf.shape(label), np.nan)
+            doubt = confidence if uncertainty is None else uncertainty
         scores = [rule.score(prediction) for rule in self._rules]
         found = [
             rule.statistics(Rows(row, label, score), probabilities)
             for rule, score in zip(self._rules, scores, strict=True)
         ]
-        doubt = entropy_share(probabilities) if uncertainty is None else uncertainty
         return (label, confidence, doubt, *scores), found
 
     def _merge_statistics(self, first: Any, second: Any) -> Any:

@@ -170,6 +170,26 @@ def test_several_labels_with_absent_ones_and_undecided_ones_kept_open():
     assert ((given[rows] > 0.2) & (given[rows] < 0.8) | decided).all() and not decided.all()
 
 
+def test_a_row_of_several_labels_is_as_sure_as_the_least_sure_of_them():
+    def table(rule):
+        model = keras.Sequential([keras.Input((3,))])
+        model.add(keras.layers.Dense(3, "sigmoid", kernel_initializer=keras.initializers.GlorotUniform(0)))
+        model.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+        st = kas.SelfTraining(POOL, rule, start_epoch=3)
+        run(st, model, task=(X, (X > 1.0).astype("float32")), epochs=4)
+        return st.table()
+
+    rules, sure = kas.rules, lambda p: np.maximum(p, 1.0 - p).min(axis=1) >= 0.7
+    tables = [table(rule) for rule in (rules.Threshold(0.7), rules.Margin(0.4), rules.Decided(0.7, 0.3), sure)]
+    selected = tables[0]["confidence"] >= 0.7
+    assert 10 < selected.sum() < len(POOL) - 10
+    for each in tables:
+        np.testing.assert_array_equal(each["selected"], selected)
+    entropy = -(0.7 * np.log2(0.7) + 0.3 * np.log2(0.3))
+    np.testing.assert_array_equal(table(rules.Entropy(entropy))["selected"], selected)
+    np.testing.assert_array_equal(tables[0]["uncertainty"] <= entropy, selected)
+
+
 @pytest.mark.parametrize("ensemble", [False, True])
 def test_regression_by_variance(ensemble):
     def target(x):
@@ -188,7 +208,7 @@ def test_regression_by_variance(ensemble):
     history = run(st, regressor(0), task=(X, target(X)), epochs=6)
     assert history.history["n_pseudo"][-1] == 30
     assert history.history["pseudo_mean_absolute_error"][-1] < np.abs(target(POOL)).mean()
-    assert np.isfinite(st.transduction_).sum() == len(X) + 30
+    assert np.isfinite(st.transduction_).sum() == len(X) + 30 and np.isnan(st.table()["confidence"]).all()
     table = st.table()
     assert table["uncertainty"][table["selected"]].max() <= table["uncertainty"][~table["selected"]].min()
 

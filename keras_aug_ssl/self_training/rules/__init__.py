@@ -1,6 +1,8 @@
 """Selection rules: from a model's predictions to weights in [0, 1] for the rows of a pool.
 
 * Call a rule on probabilities to see what it selects: `rules.Threshold(0.9)(probabilities)`.
+* A row of several labels is as sure as the least sure of them; `Decided` takes rows with some labels left open.
+* Numbers have no confidence: `LowVariance` and `Uncertainty` go by how far several predictions spread.
 * Join rules with `&`; the weights are multiplied.
 * A rule of one's own: any function from (N, K) probabilities to (N,) weights, or a subclass of `Rule` for pools larger
   than memory.

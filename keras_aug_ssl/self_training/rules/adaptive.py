@@ -50,7 +50,7 @@ class FlexThreshold(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
-        return confidence_of(prediction.probabilities)
+        return confidence_of(prediction.classes)
 
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
         """Returns (K,) rows that reach the level for each class, and how many reach it for none."""
@@ -89,7 +89,7 @@ class FreeThreshold(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
-        return confidence_of(prediction.probabilities)
+        return confidence_of(prediction.classes)
 
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
         """Returns sums of confidences and of each class's probabilities."""
@@ -132,7 +132,7 @@ class SoftWeight(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
-        return confidence_of(prediction.probabilities)
+        return confidence_of(prediction.classes)
 
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
         """Returns the number of rows and the sums of confidences and their squares."""

@@ -25,11 +25,25 @@ class Prediction(NamedTuple):
         probabilities: (N, K) of classes; (N, K) independent ones for several labels; (N, D) numbers for regression.
         row: (N,) int64 positions of the rows in the pool.
         uncertainty: (N,) standard deviation over several passes; None where there was one pass.
+        several: the probabilities are of several labels.
     """
 
     probabilities: tf.Tensor
     row: tf.Tensor
     uncertainty: tf.Tensor | None = None
+    several: bool = False
+
+    @property
+    def classes(self) -> tf.Tensor:
+        """(N, K) probabilities that exclude each other.
+
+        A row of several labels is as sure as the least sure of them: there they are (N, 2), that this one is decided
+        wrongly and rightly.
+        """
+        if not self.several:
+            return self.probabilities
+        right = tf.reduce_min(tf.maximum(self.probabilities, 1.0 - self.probabilities), axis=-1, keepdims=True)
+        return tf.concat([1.0 - right, right], axis=-1)
 
 
 class Rows(NamedTuple):

@@ -33,7 +33,7 @@ class Threshold(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
-        return confidence_of(prediction.probabilities)
+        return confidence_of(prediction.classes)
 
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
         """Returns 1 from the level on."""
@@ -65,7 +65,7 @@ class Margin(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the difference of the two largest probabilities."""
-        largest = tf.math.top_k(prediction.probabilities, 2).values
+        largest = tf.math.top_k(prediction.classes, 2).values
         return largest[:, :1] - largest[:, 1:]
 
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
@@ -96,7 +96,7 @@ class Entropy(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the entropy as a share of log K."""
-        return entropy_share(prediction.probabilities)[:, None]
+        return entropy_share(prediction.classes)[:, None]
 
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
         """Returns 1 up to the share."""

@@ -65,7 +65,7 @@ class TargetPrecision(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
-        return confidence_of(prediction.probabilities)
+        return confidence_of(prediction.classes)
 
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
         """Returns 1 from the level on."""

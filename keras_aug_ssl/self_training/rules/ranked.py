@@ -46,7 +46,7 @@ class TopK(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
-        return confidence_of(prediction.probabilities)
+        return confidence_of(prediction.classes)
 
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
         """Returns the k largest scores of each class, (K, k), and the rows that have them."""
@@ -108,7 +108,7 @@ class TopFraction(Rule):
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
-        return confidence_of(prediction.probabilities)
+        return confidence_of(prediction.classes)
 
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
         """Returns (K,) the number of rows predicted as each class."""
