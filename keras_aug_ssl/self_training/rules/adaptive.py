@@ -78,7 +78,7 @@ class FreeThreshold(Rule):
     The level of class c is the mean confidence times q_c / max q, where q_c is the class's mean probability relative
     to its share among the labelled rows. The paper takes the mean probability as it is, which assumes equally frequent
     classes. A class that is rarer in the pool than among the labelled rows looks badly learned and gets a low level, so
-    give a pool of another class mix to `Threshold`.
+    tell `SelfTraining(prior=...)` the pool's class mix or take `Threshold`.
 
     Example:
         >>> import numpy as np

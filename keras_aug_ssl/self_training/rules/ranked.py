@@ -86,9 +86,9 @@ class TopFraction(Rule):
 
     Each class gets its quota by its share among the labelled examples, so that the classes the model finds easy don't
     take over. Without a prior the quotas follow the predictions. A class with fewer predicted rows than its quota
-    gives what it has; one that is rarer in the pool than among the labelled rows gets others' rows in the end, so give
-    a pool of another class mix to `Threshold`. Curriculum Labeling (arXiv 2001.06001) takes 20, 40, ... 100 %, over all
-    classes together.
+    gives what it has; one that is rarer in the pool than among the labelled rows gets others' rows in the end, so tell
+    `SelfTraining(prior=...)` the pool's class mix or take `Threshold`. Curriculum Labeling (arXiv 2001.06001) takes 20,
+    40, ... 100 %, over all classes together.
 
     Args:
         fraction: share of the pool in the first round, in (0, 1].
