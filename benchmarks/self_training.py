@@ -27,7 +27,6 @@ import argparse
 import dataclasses
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +36,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from _self_training_report import draws, figure, tables
 
 import keras_aug_ssl as kas
-from keras_aug_ssl import plots
 
 EPOCHS, STEPS = 30, 50
 CLASSES = 10
@@ -289,17 +288,6 @@ KNOWN_MIX: dict[str, Callable[[Task], Outcome]] = {
 }
 """For `--rare`; they run when named."""
 
-CURVES = {
-    "supervised": "labels only",
-    "supervised, mild": "+ augmentation",
-    "SelfTraining, defaults": "+ SelfTraining",
-    "SelfTraining, FreeThreshold()": "the same, FreeThreshold",
-    "SelfTraining, TopFraction(0.2, step=0.05)": "the same, TopFraction",
-    "scikit-learn LabelSpreading, 7 neighbours": "LabelSpreading",
-    "scikit-learn SelfTrainingClassifier, logistic regression": "SelfTrainingClassifier",
-}
-COLOURS = plots.GREY, plots.ORANGE, plots.BLUE, plots.SKY, plots.PURPLE, plots.GREEN, plots.VERMILION
-
 
 def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Runs what isn't in the results file yet, draw by draw, so that a run cut short has all methods."""
@@ -324,65 +312,6 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     return results
 
 
-def draws(arguments: argparse.Namespace) -> range:
-    return range(arguments.first_draw, arguments.first_draw + arguments.draws)
-
-
-def tables(results: dict[str, dict[str, float]], arguments: argparse.Namespace) -> str:
-    lines = []
-    for dataset in arguments.datasets:
-        for labels in arguments.labels:
-            lines += [f"### {dataset}, {labels} labels a class", ""]
-            lines += [
-                "| method | draws | errors, % | rows labelled | of them right, % | seconds |",
-                "|---|---|---|---|---|---|",
-            ]
-            for name in METHODS | KNOWN_MIX:
-                found = [
-                    results[key]
-                    for draw in draws(arguments)
-                    if (key := f"{dataset} | {labels} | {draw} | {name}") in results
-                ]
-                if found:
-                    lines.append(f"| {name} | {len(found)} | " + " | ".join(cells(found)) + " |")
-            lines.append("")
-    return "\n".join(lines)
-
-
-def cells(found: list[dict[str, float]]) -> list[str]:
-    wrong = [100 * each["errors"] for each in found]
-    spread = f" ± {statistics.stdev(wrong):.1f}" if len(wrong) > 1 else ""
-    rows = statistics.mean(each["rows"] for each in found)
-    right = statistics.mean(100 * each["right"] for each in found)
-    seconds = statistics.mean(each["seconds"] for each in found)
-    labelled = [f"{rows:.0f}", f"{right:.1f}"] if rows else ["", ""]
-    return [f"{statistics.mean(wrong):.1f}{spread}", *labelled, f"{seconds:.0f}"]
-
-
-def figure(results: dict[str, dict[str, float]], arguments: argparse.Namespace) -> Any:
-    """Errors over the number of labels, a panel a data set: mean and standard deviation over draws of `CURVES`."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(9, 3.8), layout="constrained")
-    panels = drawn.subplots(1, len(arguments.datasets), sharey=True, squeeze=False)[0]
-    for dataset, axes in zip(arguments.datasets, panels, strict=True):
-        for (name, label), colour, marker in zip(CURVES.items(), COLOURS, plots.MARKERS, strict=False):
-            keys = {n: [f"{dataset} | {n} | {d} | {name}" for d in draws(arguments)] for n in arguments.labels}
-            wrong = {n: [100 * results[key]["errors"] for key in keys[n] if key in results] for n in keys}
-            known = sorted(n for n in wrong if len(wrong[n]) > 1)
-            middle, spread = ([of(wrong[n]) for n in known] for of in (statistics.mean, statistics.stdev))
-            axes.errorbar(known, middle, spread, color=colour, marker=marker, capsize=3, label=label)
-        axes.set(title=dataset, xlabel="labels a class", xscale="log", yscale="log")
-        axes.set_xticks(arguments.labels, map(str, arguments.labels), minor=False)
-        axes.minorticks_off()
-        axes.set_yticks(ticks := [2, 5, 10, 20, 50], map(str, ticks))
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("errors on the test set, %")
-    panels[-1].legend(frameon=False, fontsize=8)
-    return drawn
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", nargs="+", default=["mnist5k", "digits"], help="names that kas.data.load knows")
@@ -397,7 +326,7 @@ def main() -> None:
     parser.add_argument("--figure", help="also draw errors over the number of labels, for several draws")
     arguments = parser.parse_args()
     results = run(arguments)
-    text = tables(results, arguments)
+    text = tables(results, arguments, [*METHODS, *KNOWN_MIX])
     print(text)
     if arguments.figure:
         figure(results, arguments).savefig(arguments.figure, dpi=120)
