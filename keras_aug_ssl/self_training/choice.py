@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.outputs import CLASSES
+from keras_aug_ssl.self_training.outputs import BINARY, CLASSES
 from keras_aug_ssl.self_training.rules import Rule
 from keras_aug_ssl.self_training.rules.base import Custom
 
@@ -26,7 +26,7 @@ class Choice:
         temperature: divides the logits before rule and soft labels; `"calibrated"` finds it on held-out rows.
         average: the optimizer's averaged weights label, not the current ones.
         prior: share of each class in the pool; None takes the labelled rows'.
-        defaults: the rule for each kind of outputs, when the user named none; `select` is then the one for classes.
+        defaults: the rule for each kind of outputs, when the user named none; `select` is then one of them.
     """
 
     select: Rule
@@ -45,7 +45,7 @@ class Choice:
 
     def for_outputs(self, kind: str) -> Choice:
         """Returns these options with the default rule for a kind of outputs; as they are when the user named a rule."""
-        rule = self.defaults.get(kind, self.select)
+        rule = self.defaults.get(CLASSES if kind == BINARY else kind, self.select)
         return dataclasses.replace(self, select=rule, stay=rule if self.stay is self.select else self.stay)
 
     @property

@@ -47,7 +47,7 @@ class Labeller:
     """
 
     def __init__(self, owner: str, pool: Any, choice: Choice, oracle: Any = None, holdout: Any = None) -> None:
-        self.owner, self.choice, self._asked = owner, choice, choice
+        self.owner, self.choice = owner, choice
         self.pool = pool if isinstance(pool, UnlabeledPool) else UnlabeledPool(pool)
         self.books = Books.empty(len(self.pool))
         self._oracle = _oracle(owner, oracle, len(self.pool))
@@ -61,7 +61,7 @@ class Labeller:
     def use(self, model: keras.Model, labeled: Labeled) -> None:
         """Takes the model that labels from now on and the labelled rows: for their class mix and to check the model."""
         self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y)
-        self.choice = self._asked.for_outputs(self.outputs.kind)
+        self.choice = self.choice.for_outputs(self.outputs.kind)
         self.prior = class_prior(self.outputs, labeled.y, self.owner)
         if self.choice.prior is not None:
             if self.prior is None:
