@@ -9,13 +9,14 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import heads, noise, objectives
+from keras_aug_ssl.adversarial import noise, objectives
 from keras_aug_ssl.adversarial.attacks import IterativeAttack
 from keras_aug_ssl.adversarial.balls import spread
 from keras_aug_ssl.adversarial.loop import Best, restart
 from keras_aug_ssl.adversarial.problem import Found, Problem
 from keras_aug_ssl.adversarial.schedules import AutoStep, SparseAutoStep
 from keras_aug_ssl.adversarial.steps import Step
+from keras_aug_ssl.meaning import heads
 
 TARGETED = "targeted"
 

@@ -11,13 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import balls, heads, noise, objectives
+from keras_aug_ssl.adversarial import balls, noise, objectives
 from keras_aug_ssl.adversarial.balls import spread
 from keras_aug_ssl.adversarial.batches import batches
 from keras_aug_ssl.adversarial.limits import check_bounds, check_inputs, check_mask
 from keras_aug_ssl.adversarial.problem import Found, Limits, Problem
 from keras_aug_ssl.adversarial.results import AttackResult, concatenate
-from keras_aug_ssl.adversarial.victim import Victim, encode_in_graph, encode_labels, predicted, victim_of
+from keras_aug_ssl.adversarial.victim import Victim, victim_of
+from keras_aug_ssl.meaning import heads, losses
+from keras_aug_ssl.meaning.labels import decisions, decisions_in_graph, predicted
 
 Finish = Callable[[Problem, Found], tuple[tf.Tensor, ...]]
 
@@ -146,7 +148,8 @@ class Attack:
         bar = keras.utils.Progbar(len(first) if hasattr(first, "shape") else None) if verbose else None
         done = 0
         for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
-            victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name)
+            known = y_batch if y is None else y
+            victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name, y=known)
             rows = check_mask(owner, mask, victim.inputs.split(x_batch)[0], done)
             result = self.attack_batch(victim, x_batch, y_batch, rows)
             done += len(result.success)
@@ -188,8 +191,15 @@ class Attack:
         x = check_inputs(owner, np.asarray(x), self.bounds)
         if y is None and self.targeted:
             checks.fail(owner, "y", "the classes to reach, since the attack is targeted", y)
+        by_loss = objectives.judged_by_loss(self.loss, victim.head)
+        if y is None and by_loss and victim.head.single and losses.says(self.loss) is None:
+            checks.fail(
+                owner, "y", "given, since a loss of one's own doesn't tell in which form it wants labels", None,
+                "Pass the labels as the model is fitted to.",
+            )  # fmt: skip
         optional = {
-            "y": None if y is None else encode_labels(owner, victim.head, y, len(x)),
+            "y": None if y is None else decisions(owner, victim.head, y, len(x)),
+            "truth": None if y is None or not by_loss else np.asarray(y, np.float32),
             "mask": mask if mask is not None and mask.ndim == x.ndim else None,
             "given": given,
         }
@@ -209,7 +219,9 @@ class Attack:
         """
         x, others = victim.inputs.split(x)
         seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
-        rows = {"x": tf.cast(x, tf.float32), "y": encode_in_graph(victim.head, y), "others": others}
+        rows = {"x": tf.cast(x, tf.float32), "y": decisions_in_graph(victim.head, y), "others": others}
+        if objectives.judged_by_loss(self.loss, victim.head):
+            rows["truth"] = y
         problem = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
         # Keras compiles training with XLA on GPUs, which needs fixed shapes, and may run several steps in a loop.
         return dataclasses.replace(problem, compact=False, looped=True)
@@ -276,7 +288,7 @@ class Attack:
         """States the problem."""
         clean = victim.scores(rows["x"], rows["others"])
         y = rows["y"] if "y" in rows else predicted(victim.head, clean)
-        goal = clean if isinstance(self.loss, str) and self.loss == "kl" else y
+        goal = clean if isinstance(self.loss, str) and self.loss == "kl" else rows.get("truth", y)
         keys = noise.example_keys(rows["x"], seed)
         examples = {**rows, "y": y, "goal": goal, "clean": clean, "keys": keys}
         objective = self.objective(victim.head, victim.compiled_loss)

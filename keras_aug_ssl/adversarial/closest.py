@@ -9,11 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import heads, objectives
+from keras_aug_ssl.adversarial import objectives
 from keras_aug_ssl.adversarial.balls import BALLS, Ball, spread
 from keras_aug_ssl.adversarial.base import Attack
 from keras_aug_ssl.adversarial.loop import iterate
 from keras_aug_ssl.adversarial.problem import Found, Problem
+from keras_aug_ssl.meaning import heads
 
 LINE_ROUNDS = 16
 """Halvings of a line search: an error of 2^-16 of the distance."""

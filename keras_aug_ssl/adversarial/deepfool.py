@@ -8,11 +8,12 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import heads, objectives, planes
+from keras_aug_ssl.adversarial import objectives, planes
 from keras_aug_ssl.adversarial.balls import flat, spread
 from keras_aug_ssl.adversarial.closest import Closest, MinimalAttack, dual, line_search
 from keras_aug_ssl.adversarial.loop import iterate
 from keras_aug_ssl.adversarial.problem import Found, Problem, apart, differentiable
+from keras_aug_ssl.meaning import heads
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")

@@ -11,15 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl.adversarial import heads, masking
+from keras_aug_ssl.adversarial import masking
 from keras_aug_ssl.adversarial.base import Attack
 from keras_aug_ssl.adversarial.batches import batches
 from keras_aug_ssl.adversarial.evaluation_inputs import OWNER, comparable, labeled, named, radii, remade
 from keras_aug_ssl.adversarial.limits import check_inputs
 from keras_aug_ssl.adversarial.report import Curve, RobustnessReport
 from keras_aug_ssl.adversarial.results import AttackResult
-from keras_aug_ssl.adversarial.victim import encode_labels, predicted, victim_of
+from keras_aug_ssl.adversarial.victim import victim_of
 from keras_aug_ssl.checks import fail, integer
+from keras_aug_ssl.meaning import heads
+from keras_aug_ssl.meaning.labels import decisions, predicted
 
 _CHECKED = 100  # examples on which the checks for masked gradients run
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -77,7 +79,7 @@ def evaluate_robustness(
     epsilons = radii(epsilons, chosen, given=attacks is not None)
     options = {"input_name": input_name, "batch_size": integer(OWNER, "batch_size", batch_size, 1)}
     x, y = labeled(model, data, batch_size)
-    victim = victim_of(OWNER, model, x, input_name=input_name)
+    victim = victim_of(OWNER, model, x, input_name=input_name, y=y)
     if victim.head.kind == heads.NUMBERS:
         fail(OWNER, "model", "a classifier", model.name, "A regression model has no accuracy; see the loss of PGD.")
     check_inputs(OWNER, victim.inputs.split(x)[0], chosen[0].bounds)
@@ -118,10 +120,10 @@ class _Job:
         """Where `model` is wrong on `x`, (N,) bool."""
         wrong = []
         for some, y in batches(OWNER, model, x, self.y, self.options["batch_size"]):
-            victim = victim_of(OWNER, model, some, input_name=self.options["input_name"])
+            victim = victim_of(OWNER, model, some, input_name=self.options["input_name"], y=self.y)
             attacked, others = victim.inputs.split(tf.nest.map_structure(tf.convert_to_tensor, some))
             scores = victim.scores(tf.cast(attacked, tf.float32), others)
-            differs = predicted(victim.head, scores).numpy() != encode_labels(OWNER, victim.head, y, len(y))
+            differs = predicted(victim.head, scores).numpy() != decisions(OWNER, victim.head, y, len(y))
             wrong.append(differs.reshape(len(y), -1).any(axis=1))
         return np.concatenate(wrong)
 
@@ -135,7 +137,9 @@ class _Job:
 
     def has_gradient(self) -> bool:
         """Whether attacks have a gradient to follow."""
-        return masking.has_gradient(victim_of(OWNER, self.model, self.x, input_name=self.options["input_name"]), self.x)
+        return masking.has_gradient(
+            victim_of(OWNER, self.model, self.x, input_name=self.options["input_name"], y=self.y), self.x
+        )
 
 
 def _measure(

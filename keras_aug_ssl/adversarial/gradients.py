@@ -9,9 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import heads, objectives
+from keras_aug_ssl.adversarial import objectives
 from keras_aug_ssl.adversarial.attacks import FGSM
-from keras_aug_ssl.adversarial.victim import Victim, encode_in_graph, encode_labels, predicted, victim_of
+from keras_aug_ssl.adversarial.victim import Victim, victim_of
+from keras_aug_ssl.meaning import heads, labels, losses
+from keras_aug_ssl.meaning.labels import decisions, decisions_in_graph, predicted
 
 
 def input_gradient(model: keras.Model, x: Any, y: Any = None, loss: Any = None) -> Any:
@@ -41,18 +43,24 @@ def input_gradient(model: keras.Model, x: Any, y: Any = None, loss: Any = None) 
     """
     owner = "input_gradient"
     if isinstance(loss, str) and loss not in objectives.OBJECTIVES:
-        loss = keras.losses.get(loss)
+        loss = losses.resolve(loss, 0, labels.form_of(y) in (labels.CLASS_NUMBERS, labels.ZERO_ONE))
     name = sorted(x)[0] if isinstance(x, dict) else 0 if isinstance(x, (list, tuple)) and np.ndim(x[0]) else None
-    victim = victim_of(owner, model, x, loss=loss, input_name=name)
+    victim = victim_of(owner, model, x, loss=loss, input_name=name, y=y)
     inputs = tf.nest.map_structure(_as_float, x) if name is not None else _as_float(x)
-    size = tf.nest.flatten(inputs)[0].shape[0]
-    symbolic = tf.is_tensor(y) and not tf.executing_eagerly()
-    if y is not None:
-        y = encode_in_graph(victim.head, y) if symbolic else encode_labels(owner, victim.head, y, size)
-    gradient = _graph(victim, loss)(inputs, y)
+    gradient = _graph(victim, loss)(inputs, _labels(owner, victim, loss, y, tf.nest.flatten(inputs)[0].shape[0]))
     if tf.is_tensor(tf.nest.flatten(x)[0]):
         return gradient
     return tf.nest.map_structure(lambda part: part.numpy(), gradient)
+
+
+def _labels(owner: str, victim: Victim, loss: Any, y: Any, size: int) -> Any:
+    """Labels in the form that the measure takes, checked where their values can be seen."""
+    if y is None:
+        return None
+    symbolic = tf.is_tensor(y) and not tf.executing_eagerly()
+    decided = decisions_in_graph(victim.head, y) if symbolic else decisions(owner, victim.head, y, size)
+    by_loss = objectives.judged_by_loss("auto" if loss is None else loss, victim.head)
+    return tf.cast(y, tf.float32) if by_loss else decided
 
 
 def fgsm(

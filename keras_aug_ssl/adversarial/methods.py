@@ -8,10 +8,11 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import heads, objectives
+from keras_aug_ssl.adversarial import objectives
 from keras_aug_ssl.adversarial.attacks import RandomFGSM
 from keras_aug_ssl.adversarial.base import Attack
-from keras_aug_ssl.adversarial.victim import encode_in_graph
+from keras_aug_ssl.meaning import heads
+from keras_aug_ssl.meaning.labels import decisions_in_graph
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -114,7 +115,7 @@ class Mart(Method):
         natural = trainer(batch.x, training=True)
         predictions = trainer(x_adv, training=True)
         clean, moved = (_class_scores(trainer, batch, output) for output in (natural, predictions))
-        y = encode_in_graph(trainer.victim(batch.x).head, batch.y)
+        y = decisions_in_graph(trainer.victim(batch.x, batch.y).head, batch.y)
         boosted = objectives.cross_entropy(moved, y) + _runner_up_loss(moved, y)
         unsure = -tf.math.expm1(-objectives.cross_entropy(clean, y))
         values = boosted + self.beta * _divergence(clean, moved) * unsure
@@ -156,7 +157,7 @@ def _changed(attack: Attack, **arguments: Any) -> Attack:
 
 
 def _class_scores(trainer: Any, batch: Batch, output: tf.Tensor) -> tf.Tensor:
-    head = trainer.victim(batch.x).head
+    head = trainer.victim(batch.x, batch.y).head
     if head.kind not in (heads.CLASSES, heads.BINARY):
         expected = '"standard", "fast" or "free" for a model without classes'
         checks.fail("AdversarialTraining", "method", expected, head.kind)

@@ -7,6 +7,7 @@ as robust what is merely sure of itself.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial.heads import CLASSES, LABELS, NUMBERS, Head
+from keras_aug_ssl.meaning import losses, reading
+from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
+from keras_aug_ssl.meaning.labels import targets
 
 Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 _STEEP = 5.0  # largest minus mean logit from which a model counts as confident
@@ -94,18 +97,23 @@ def check(owner: str, loss: Any) -> Any:
     return checks.one_of(owner, "loss", loss, ("auto", *OBJECTIVES))
 
 
+def judged_by_loss(loss: Any, head: Head) -> bool:
+    """Whether the objective is a Keras loss, which compares with the labels as they came rather than with decisions."""
+    return not isinstance(loss, str) or head.kind == NUMBERS
+
+
 def choose(owner: str, loss: Any, head: Head, compiled: Any) -> Objective:
     """The objective that `loss` asks for on a model with this head.
 
     `"auto"` is cross-entropy for classes, summed binary cross-entropy for several labels, and the compiled loss (mean
     squared error when there is none) for numbers.
     """
-    if not isinstance(loss, str) and callable(loss):
-        return from_keras(loss, head)
+    if not isinstance(loss, str):
+        return from_keras(owner, loss, head)
     if head.kind == NUMBERS:
         if loss != "auto":
             checks.fail(owner, "loss", '"auto" or a Keras loss for a regression model', loss)
-        return from_keras(keras.losses.get(compiled or "mean_squared_error"), head)
+        return from_keras(owner, losses.resolve(compiled, head.units, False) or keras.losses.MeanSquaredError(), head)
     if head.kind == LABELS:
         if loss not in ("auto", "crossentropy", "margin"):
             checks.fail(owner, "loss", '"auto", "crossentropy", "margin" or a Keras loss for a multi-label model', loss)
@@ -113,28 +121,22 @@ def choose(owner: str, loss: Any, head: Head, compiled: Any) -> Objective:
     return OBJECTIVES["crossentropy" if loss == "auto" else loss]
 
 
-def from_keras(loss: Any, head: Head) -> Objective:
-    """Wraps a Keras loss, or a callable of (y_true, y_pred), as an objective on scores.
+def from_keras(owner: str, loss: Any, head: Head) -> Objective:
+    """Wraps a Keras loss, or a callable of (y_true, y_pred), as an objective on scores, (B,) as `evaluate` has it.
 
-    The loss gets what a fit would give it: probabilities where the model puts out probabilities, one-hot labels where
-    its name says categorical and not sparse.
+    The loss gets what a fit would give it: outputs as the model puts them out, labels in the form it wants. For a loss
+    of the user's own, whose wants nobody knows, labels stay in the form they came in.
     """
-    call = loss.call if isinstance(loss, keras.losses.Loss) else loss
-    name = getattr(loss, "__name__", type(loss).__name__).replace("_", "").lower()
-    one_hot = name.startswith(("categorical", "kl", "mean"))
+    says = losses.says(loss)
+    if head.logits:
+        reading.check_logits(owner, "loss", says)
+    measure = losses.per_example(loss)
+    as_logits = says is not None and says.from_logits and not head.logits and head.kind != NUMBERS
 
     def objective(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        if head.kind == CLASSES:
-            predicted = tf.nn.softmax(scores) if head.probabilities else scores
-            expected = tf.one_hot(y, head.units) if one_hot else y
-        elif head.kind in (LABELS, NUMBERS):
-            predicted = tf.sigmoid(scores) if head.probabilities else scores
-            expected = y
-        else:
-            predicted = tf.sigmoid(scores[:, 1:]) if head.probabilities else scores[:, 1:]
-            expected = tf.cast(y, tf.float32)[:, None]
-        values = tf.cast(call(expected, predicted), tf.float32)
-        return tf.reduce_mean(tf.reshape(values, [tf.shape(scores)[0], -1]), axis=1)
+        sparse = says.sparse if says is not None else y.shape.rank == 1 or y.shape[1] == 1
+        outputs = dataclasses.replace(head, logits=True).outputs(scores) if as_logits else head.outputs(scores)
+        return measure(targets(head, y, sparse), outputs)
 
     return objective
 

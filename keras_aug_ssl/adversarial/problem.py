@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_aug_ssl.adversarial import heads, objectives
+from keras_aug_ssl.adversarial import objectives
 from keras_aug_ssl.adversarial.balls import Ball, flat
-from keras_aug_ssl.adversarial.victim import Victim, predicted
+from keras_aug_ssl.adversarial.victim import Victim
+from keras_aug_ssl.meaning import heads
+from keras_aug_ssl.meaning.labels import predicted
 
 _SURE = 16.6  # where odds are above 2^24 = e^16.6, float32 rounds 1 - p to 0 and cross-entropy's gradient is lost
 
@@ -130,7 +132,7 @@ class Problem:
             same = tf.reduce_all(same, axis=1)
         fooled = finite & (same if self.targeted else ~same)
         # A model that puts out probabilities rounds them: nearer to the boundary than this, its own answer is a tie.
-        return fooled & (self.margin(scores) > _TIE) if head.probabilities else fooled
+        return fooled if head.logits else fooled & (self.margin(scores) > _TIE)
 
     def margin(self, scores: tf.Tensor) -> tf.Tensor:
         """How far beyond the boundary of the decision the scores are, (B,): positive where the model is fooled."""

@@ -9,9 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import heads, noise
+from keras_aug_ssl.adversarial import noise
 from keras_aug_ssl.adversarial.batches import batches
-from keras_aug_ssl.adversarial.victim import Victim, predicted, victim_of
+from keras_aug_ssl.adversarial.victim import Victim, victim_of
+from keras_aug_ssl.meaning import heads
+from keras_aug_ssl.meaning.labels import predicted
 
 ABSTAIN = -1
 _HALVINGS = 60  # of [0, 1]: beyond what float64 tells apart

@@ -14,7 +14,7 @@ from keras_aug_ssl.adversarial.base import Attack
 from keras_aug_ssl.adversarial.limits import check_inputs
 from keras_aug_ssl.adversarial.methods import Batch, Method
 from keras_aug_ssl.adversarial.steps import steepest
-from keras_aug_ssl.adversarial.victim import Inputs, Victim
+from keras_aug_ssl.adversarial.victim import Inputs, Victim, telling
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -85,15 +85,16 @@ class AdversarialTraining(keras.Model):
             check_inputs("AdversarialTraining", np.asarray(attacked), self.attack.bounds)
         return super().fit(x, *args, **kwargs)
 
-    def victim(self, x: Any) -> Victim:
-        """The wrapped model as attacks see it; `x` is a batch of inputs."""
+    def victim(self, x: Any, y: Any) -> Victim:
+        """The wrapped model as attacks see it; `x` and `y` are a batch."""
         owner = "AdversarialTraining"
-        return Victim(owner, self.model, Inputs(owner, x, self.input_name), x, self.loss)
+        loss = telling(self, self.attack.loss)
+        return Victim(owner, self.model, Inputs(owner, x, self.input_name), x, loss, y)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One batch: the attack, then the method's loss; several times for "free"."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
-        victim = self.victim(batch.x)
+        victim = self.victim(batch.x, batch.y)
         x, others = victim.inputs.split(batch.x)
         x = tf.cast(x, tf.float32)
         _assert_inside(x, self.attack.bounds)

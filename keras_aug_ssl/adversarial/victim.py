@@ -11,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial import heads
+from keras_aug_ssl.meaning import labels, losses, reading
+
+_WAYS_OUT = "or give such a loss to the attack: loss=...."
 
 # Graphs live as long as the model they attack. A victim holds its model weakly, or it would keep its own key alive.
 _VICTIMS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Victim]] = weakref.WeakKeyDictionary()
@@ -58,14 +60,16 @@ class Inputs:
 class Victim:
     """A model, what its outputs mean, and the graphs traced on it so far."""
 
-    def __init__(self, owner: str, model: keras.Model, inputs: Inputs, x: Any, loss: Any):
+    def __init__(self, owner: str, model: keras.Model, inputs: Inputs, x: Any, loss: Any, y: Any = None):
         self._model = weakref.ref(model)
         self.inputs = inputs
-        self.compiled_loss = loss
+        self.compiled_loss = getattr(model, "loss", None)
         self.graphs: dict[Any, Callable[..., Any]] = {}
-        # One example, run eagerly: builds a model that isn't yet, and shows the shape of the outputs.
-        first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:1]), x)
-        self.head = heads.read_head(owner, model, loss, model(first, training=False))
+        # A few examples, run eagerly: builds a model that isn't yet, and shows what the outputs look like.
+        first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[: reading.SAMPLE]), x)
+        output = model(first, training=False)
+        self.head = reading.read(owner, model, output, loss, y, ask=_WAYS_OUT)
+        self.by_labels = reading.depends_on_labels(model, output, loss)
 
     @property
     def model(self) -> keras.Model:
@@ -80,15 +84,18 @@ class Victim:
         return self.head.scores(self.model(self.inputs.join(attacked, others), training=False))
 
 
-def victim_of(owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name: str | int | None = None) -> Victim:
+def victim_of(
+    owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name: str | int | None = None, y: Any = None
+) -> Victim:
     """Returns the victim for `model`, the same one as before while the model is compiled and built as before.
 
     Args:
         owner: who asks, for errors.
         model: any Keras model.
         x: inputs; one example is enough.
-        loss: the attack's loss. A Keras loss also tells whether outputs are logits or probabilities.
+        loss: the attack's loss. Where the model's own doesn't tell what the outputs are, a Keras loss does.
         input_name: which of several inputs is attacked.
+        y: labels, as many as there are, or None. Where model and loss leave it open they tell what the outputs are.
     """
     if not isinstance(model, keras.Model):
         checks.fail(owner, "model", "a keras.Model", type(model).__name__, error=TypeError)
@@ -96,65 +103,24 @@ def victim_of(owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name:
     dtype = getattr(inputs.split(x)[0], "dtype", np.float32)
     if tf.as_dtype(dtype) == tf.string:  # before a layer's own message, which names no argument
         checks.fail(owner, "x", "an array of numbers", dtype, error=TypeError)
-    if not isinstance(loss, keras.losses.Loss):
-        loss = getattr(model, "loss", None)
+    loss = telling(model, loss)
     # Sequential.add and a new compile change the answers; a fit does not.
     key = (id(loss) if not isinstance(loss, str) else loss, len(model.weights), inputs.key)
     known = _VICTIMS.setdefault(model, {})
-    if key not in known:
-        known[key] = Victim(owner, model, inputs, x, loss)
-    return known[key]
+    if key in known:
+        return known[key]
+    form = labels.form_of(y)
+    if (*key, form) not in known:
+        victim = Victim(owner, model, inputs, x, loss, y)
+        known[(*key, form) if victim.by_labels else key] = victim
+        return victim
+    return known[(*key, form)]
 
 
-def encode_labels(owner: str, head: heads.Head, y: Any, num_examples: int) -> np.ndarray:
-    """Checks labels and brings them into the form objectives want.
-
-    Args:
-        owner: who asks, for errors.
-        head: what the model puts out.
-        y: (N,) or (N, 1) class numbers, (N, K) one-hot or soft labels, or (N, ...) numbers.
-        num_examples: N.
-
-    Returns:
-        (N,) int32 class numbers; for several labels (N, K) float32 of 0 and 1; for regression (N, ...) float32.
-    """
-    y = np.asarray(y)
-    if y.dtype.kind not in "biuf":
-        checks.fail(owner, "y", "an array of numbers", y.dtype, error=TypeError)
-    if y.ndim == 0 or len(y) != num_examples:
-        checks.fail(owner, "y", f"one label for each of the {num_examples} examples", f"an array of shape {y.shape}")
-    if head.kind == heads.NUMBERS:
-        return y.astype(np.float32)
-    if head.kind == heads.LABELS:
-        if y.shape != (num_examples, head.units) or not np.isin(y, (0, 1)).all():
-            checks.fail(owner, "y", f"0 or 1 for each of {head.units} labels, shape (N, {head.units})", y)
-        return y.astype(np.float32)
-    if y.ndim == 2 and y.shape[1] == head.num_classes:
-        return np.argmax(y, axis=1).astype(np.int32)
-    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    if y.ndim != 1:
-        checks.fail(
-            owner, "y", f"class numbers (N,) or one-hot labels (N, {head.num_classes})", f"an array of shape {y.shape}"
-        )
-    if not np.isfinite(y).all() or (y != np.floor(y)).any() or y.min() < 0 or y.max() >= head.num_classes:
-        checks.fail(owner, "y", f"class numbers 0 to {head.num_classes - 1}", y)
-    return y.astype(np.int32)
-
-
-def encode_in_graph(head: heads.Head, y: tf.Tensor) -> tf.Tensor:
-    """`encode_labels` without the checks of values, for use inside a training step."""
-    y = tf.convert_to_tensor(y)
-    if head.kind in (heads.NUMBERS, heads.LABELS):
-        return tf.cast(y, tf.float32)
-    if y.shape.rank == 2 and y.shape[1] == head.num_classes:
-        return tf.argmax(y, axis=1, output_type=tf.int32)
-    return tf.cast(tf.reshape(y, [-1]), tf.int32)
-
-
-def predicted(head: heads.Head, scores: tf.Tensor) -> tf.Tensor:
-    """The model's own decisions, in the form of `encode_labels`."""
-    if head.kind == heads.NUMBERS:
-        return scores
-    if head.kind == heads.LABELS:
-        return tf.cast(scores > 0, tf.float32)
-    return tf.argmax(scores, axis=1, output_type=tf.int32)
+def telling(model: keras.Model, loss: Any) -> Any:
+    """The loss that tells what the outputs are: the compiled one, or the attack's where only that is a known one."""
+    compiled = getattr(model, "loss", None)
+    if isinstance(loss, str) or losses.says(loss) is None:
+        return compiled
+    known = losses.says(losses.resolve(compiled, 0, False)) if compiled is not None else None
+    return loss if known is None else compiled

@@ -15,7 +15,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl.adversarial.heads import BINARY, CLASSES, read_head
 from keras_aug_ssl.commands.inputs import (
     BadInput,
     bad_input,
@@ -26,6 +25,7 @@ from keras_aug_ssl.commands.inputs import (
     read_model,
     writable,
 )
+from keras_aug_ssl.meaning import reading
 
 BATCH = 128
 
@@ -109,7 +109,7 @@ def _write(
 def _probabilities(model: keras.Model, x: np.ndarray) -> np.ndarray:
     """(N, K) probabilities; two columns for a model with one output of yes or no."""
     raw = tf.convert_to_tensor(model.predict_on_batch(x))
-    head = read_head("pseudo-label", model, getattr(model, "loss", None), raw)
-    if head.kind not in (CLASSES, BINARY):
+    head = reading.read("pseudo-label", model, raw, getattr(model, "loss", None))
+    if not head.single:
         raise ValueError(f"the model does not give each example one class: its outputs are {head.kind}")
-    return tf.nn.softmax(head.scores(raw)).numpy()
+    return head.probabilities(raw).numpy()

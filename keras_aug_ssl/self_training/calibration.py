@@ -15,8 +15,9 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.self_training.choice import as_rule
-from keras_aug_ssl.self_training.outputs import BINARY, CLASSES, class_numbers, class_prior, read_outputs
+from keras_aug_ssl.self_training.outputs import class_prior, read_outputs
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.rules import Context, Rule
 from keras_aug_ssl.self_training.scoring import Scorer, blocks_of
@@ -248,7 +249,7 @@ def dry_run(model: keras.Model, pool: Any, select: Any, x: Any, y: Any, *, tempe
     pool = pool if isinstance(pool, UnlabeledPool) else UnlabeledPool(pool)
     labels, inputs = np.asarray(y), ArraySource(owner, x)
     outputs = read_outputs(owner, model, inputs.arrays, labels)
-    if outputs.kind not in (CLASSES, BINARY):
+    if not outputs.single:
         checks.fail(owner, "model", "a classifier with one class a row", outputs.kind)
     prior, truth = class_prior(outputs, labels, owner), class_numbers(labels)
     scorer = Scorer(owner, model, outputs, [rule])

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
+from keras_aug_ssl.meaning.labels import encode
 from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
@@ -20,7 +22,6 @@ from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
 from keras_aug_ssl.self_training.guards import Alarm
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
-from keras_aug_ssl.self_training.outputs import CLASSES, LABELS, NUMBERS, encode
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rewinding import Rewinder
@@ -60,6 +61,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             `"calibrated"` finds it on `holdout` at each selection.
         prior: (K,) share of each class in the pool, for rules that go by it. None takes the labelled rows' shares,
             which are the pool's when rows were labelled at random, and seldom when so many of each class were.
+        kind: what the model puts out: "classes", "labels" (each yes or no) or "numbers". None reads it from the loss,
+            the last activation and the labels, as `fit` takes them; the error where they leave it open asks for it.
         oracle: true labels of the pool, (N,) or one-hot, to log how many pseudo-labels are right. Nothing learns from
             them.
         holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
@@ -104,6 +107,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         weight: float | Callable[[int], float] = 1.0,
         temperature: float | str | None = None,
         prior: Any = None,
+        kind: str | None = None,
         oracle: Any = None,
         holdout: tuple[Any, Any] | None = None,
         teacher: str = "current",
@@ -114,6 +118,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         choice = as_choice(
             OWNER, select, DEFAULTS,
             labels=labels, relabel=relabel, weight=weight, temperature=temperature, teacher=teacher, prior=prior,
+            kind=kind,
         )  # fmt: skip
         self._labeller = Labeller(OWNER, pool, choice, oracle, holdout)
         self.start_epoch = checks.integer(OWNER, "start_epoch", start_epoch, 0)

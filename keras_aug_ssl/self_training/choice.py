@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.outputs import BINARY, CLASSES
+from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.self_training.rules import Rule
 from keras_aug_ssl.self_training.rules.base import Custom
 
@@ -26,6 +26,7 @@ class Choice:
         temperature: divides the logits before rule and soft labels; `"calibrated"` finds it on held-out rows.
         average: the optimizer's averaged weights label, not the current ones.
         prior: share of each class in the pool; None takes the labelled rows'.
+        kind: what the outputs are, where the user says it; None reads it from model, loss and labels.
         defaults: the rule for each kind of outputs, when the user named none; `select` is then one of them.
     """
 
@@ -36,6 +37,7 @@ class Choice:
     temperature: float | str = 1.0
     average: bool = False
     prior: Any = None
+    kind: str | None = None
     defaults: Mapping[str, Rule] = dataclasses.field(default_factory=dict)
 
     @property
@@ -70,6 +72,7 @@ def as_choice(
     temperature: Any = None,
     teacher: str = "current",
     prior: Any = None,
+    kind: str | None = None,
 ) -> Choice:
     """Checks what a user passed; the arguments are `SelfTraining`'s, and the rules for a `select` of None."""
     if not isinstance(relabel, (bool, Rule)):
@@ -90,6 +93,7 @@ def as_choice(
         temperature,
         checks.one_of(owner, "teacher", teacher, ("current", "average")) == "average",
         prior,
+        None if kind is None else checks.one_of(owner, "kind", kind, (CLASSES, LABELS, NUMBERS)),
         defaults if select is None else {},
     )
 

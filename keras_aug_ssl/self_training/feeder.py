@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.self_training.augmenting import Augmentation, key_of
-from keras_aug_ssl.self_training.outputs import class_numbers
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 
 LABELED, PSEUDO, ORDER, AUGMENT, AUGMENT_PSEUDO = range(5)  # streams of random numbers; each its own
@@ -61,13 +61,13 @@ class Labeled:
         x: inputs, in the structure of the pool's.
         y: targets as the loss wants them.
         weight: (N,) float32, or None where no row, labelled or not, has another weight than 1.
-        class_weight: (K,) float32 that multiply the weights by class; None for equal ones.
+        class_weight: weights by class, which multiply the weights; classes that it doesn't name have 1.
     """
 
     x: Any
     y: np.ndarray
     weight: np.ndarray | None
-    class_weight: np.ndarray | None
+    class_weight: dict[int, float] | None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -201,5 +201,7 @@ class TrainingSet(keras.utils.PyDataset):
         if weight is None:
             return x, y
         if self.labeled.class_weight is not None:
-            weight = weight * self.labeled.class_weight[class_numbers(y)]
+            classes = class_numbers(y)
+            for label, factor in self.labeled.class_weight.items():
+                weight = np.where(classes == label, weight * np.float32(factor), weight)
         return x, y, weight

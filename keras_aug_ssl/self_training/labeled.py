@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import labels
+from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.self_training.feeder import Labeled
-from keras_aug_ssl.self_training.outputs import class_numbers
 from keras_aug_ssl.self_training.sources import ArraySource, describe
 
 
@@ -32,7 +33,7 @@ def labeled_rows(
         x: (N, ...) arrays in the structure of the pool.
         y: (N,) class numbers or numbers, or (N, K).
         spec: what `describe` says of the pool.
-        soft: class numbers become one-hot, as soft labels need.
+        soft: class numbers, beyond yes and no, become one-hot, as soft labels need.
         weighted: pseudo-labelled rows will have weights, so these need them too.
         sample_weight: (N,) numbers >= 0, or None.
         class_weight: from class to weight, or None.
@@ -42,6 +43,7 @@ def labeled_rows(
         TypeError: labels that are not numbers.
     """
     x = ArraySource(owner, x).arrays
+    whole = np.asarray(y).dtype.kind in "iu"
     y = _labels(owner, y)
     length = len(keras.tree.flatten(x)[0])
     if length != len(y):
@@ -51,30 +53,32 @@ def labeled_rows(
             owner, "x", f"like the pool, which has (shape, dtype) {spec}", describe(x),
             "Convert one of them; a model trained on 0..1 can't label images in 0..255.",
         )  # fmt: skip
-    if soft and np.issubdtype(y.dtype, np.integer) and (y.ndim == 1 or y.shape[1] == 1):
+    if soft and whole and labels.form_of(y) == labels.CLASS_NUMBERS:
         classes = class_numbers(y)
         y = np.eye(classes.max() + 1, dtype=np.float32)[classes]
-    weight, table = None, None
+    weight = None
     if weighted or sample_weight is not None or class_weight is not None:
         weight = _weights(owner, sample_weight, length)
     if class_weight is not None:
-        table = np.ones(max(max(class_weight), int(class_numbers(y).max())) + 1, np.float32)
-        for label, value in class_weight.items():
-            table[checks.integer(owner, "class_weight", label, 0)] = checks.number(owner, "class_weight", value, 0.0)
-    return Labeled(x, y, weight, table)
+        class_weight = {
+            checks.integer(owner, "class_weight", label, 0): checks.number(owner, "class_weight", value, 0.0)
+            for label, value in class_weight.items()
+        }
+    return Labeled(x, y, weight, class_weight)
 
 
 def _labels(owner: str, y: Any) -> np.ndarray:
-    labels = np.asarray(y)
-    if labels.dtype.kind not in "biuf":
+    values = np.asarray(y)
+    if values.dtype.kind not in "biuf":
         checks.fail(
             owner, "y", "numbers", y, "For class names: names, y = np.unique(y, return_inverse=True).", error=TypeError
         )
-    if labels.ndim not in (1, 2) or not len(labels):
-        checks.fail(owner, "y", "labels of shape (N,) or (N, K), at least one", labels.shape, "That is its shape.")
-    if not np.isfinite(labels).all():
-        checks.fail(owner, "y", "finite", labels, "Rows without a label belong into the pool.")
-    return labels
+    if values.ndim not in (1, 2) or not len(values):
+        checks.fail(owner, "y", "labels of shape (N,) or (N, K), at least one", values.shape, "That is its shape.")
+    if not np.isfinite(values).all():
+        checks.fail(owner, "y", "finite", values, "Rows without a label belong into the pool.")
+    # Every loss and metric of Keras casts labels to floats; pseudo-labels beside whole numbers must not be cut to them.
+    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
 
 
 def _weights(owner: str, sample_weight: Any, length: int) -> np.ndarray:

@@ -11,20 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS
+from keras_aug_ssl.meaning.labels import class_numbers, decisions
 from keras_aug_ssl.self_training import calibration, guards
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import CALIBRATED, Choice
 from keras_aug_ssl.self_training.feeder import Selected
 from keras_aug_ssl.self_training.labeled import Labeled
-from keras_aug_ssl.self_training.outputs import (
-    BINARY,
-    CLASSES,
-    LABELS,
-    NUMBERS,
-    class_numbers,
-    class_prior,
-    read_outputs,
-)
+from keras_aug_ssl.self_training.outputs import class_prior, read_outputs
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.rules import Context
 from keras_aug_ssl.self_training.rules.base import check_prior
@@ -60,22 +54,40 @@ class Labeller:
 
     def use(self, model: keras.Model, labeled: Labeled) -> None:
         """Takes the model that labels from now on and the labelled rows: for their class mix and to check the model."""
-        self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y)
+        self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y, self.choice.kind)
         self.choice = self.choice.for_outputs(self.outputs.kind)
+        self._check_labels(labeled.y)
         self.prior = class_prior(self.outputs, labeled.y, self.owner)
         if self.choice.prior is not None:
             if self.prior is None:
                 checks.fail(self.owner, "prior", "None where rows have no single class", self.choice.prior)
             self.prior = check_prior(self.owner, self.choice.prior, len(self.prior))
+        self._check_rules()
+        self._model = model
+        self._checked = _sample(labeled)
+        self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules)
+
+    def _check_labels(self, y: np.ndarray) -> None:
+        """Refuses labels that the model's outputs can't be compared with, and soft ones that its loss can't take."""
+        wide = y.ndim == 2 and y.shape[1] > 1
         if self.choice.soft and self.outputs.sparse:
             checks.fail(
                 self.owner, "labels", "'hard' with a sparse loss", "soft",
                 "Soft labels need a loss that takes probabilities, such as CategoricalCrossentropy.",
             )  # fmt: skip
-        self._check_rules()
-        self._model = model
-        self._checked = _sample(labeled)
-        self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules)
+        if self.choice.soft and self.outputs.kind == CLASSES and not wide:
+            units = self.outputs.units
+            checks.fail(
+                self.owner, "y", f"one-hot over {units} classes for soft labels", y.shape,
+                f"That is its shape: keras.utils.to_categorical(y, {units}).",
+            )  # fmt: skip
+        if self.outputs.units == 1 and wide:
+            checks.fail(
+                self.owner, "y", "one number a row, as the model puts out", y.shape,
+                "That is its shape; for labels='soft' whole numbers are taken for classes, so give them as floats.",
+            )  # fmt: skip
+        if not self.outputs.single:
+            decisions(self.owner, self.outputs, y, len(y))
 
     def _check_rules(self) -> None:
         """Refuses rules that would take for confidences what are none."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_aug_ssl.meaning.heads import BINARY, CLASSES
+from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
 from keras_aug_ssl.self_training.ledger import NEVER, NO_LABEL, REASONS, Ledger
-from keras_aug_ssl.self_training.outputs import BINARY, CLASSES, class_numbers
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 
 

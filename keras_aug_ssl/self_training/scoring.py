@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.outputs import LABELS, NUMBERS, Outputs
+from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
+from keras_aug_ssl.self_training.outputs import spread
 from keras_aug_ssl.self_training.passes import Passes
 from keras_aug_ssl.self_training.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.self_training.rules.base import label_of
@@ -56,7 +57,7 @@ class Scorer:
         rules: each judges every row by itself. The passes that one of them asks for serve all.
     """
 
-    def __init__(self, owner: str, model: keras.Model, outputs: Outputs, rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, owner: str, model: keras.Model, outputs: Head, rules: Sequence[Rule] = ()) -> None:
         self._owner, self._model, self._outputs, self._rules = owner, model, outputs, tuple(rules)
         spread = next((rule for rule in self._rules if rule.passes is not None), None)
         self._passes = None if spread is None else Passes(owner, model, spread)
@@ -119,7 +120,7 @@ class Scorer:
                     self._check(violation)
                 else:
                     passes = [self._read(call, view, divisor) for call, view in self._passes.of(x, first)]
-                    block, found = self._judge(*self._outputs.spread(tf.stack(passes)), start)
+                    block, found = self._judge(*spread(self._outputs, tf.stack(passes)), start)
                 first += _length(x)
                 yield block, found
 

@@ -14,13 +14,14 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
+from keras_aug_ssl.meaning.labels import encode
 from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
-from keras_aug_ssl.self_training.outputs import CLASSES, LABELS, NUMBERS, encode
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rules import Decided, LowVariance, Rule, TopFraction
 from keras_aug_ssl.self_training.teachers import set_training_state, training_state
@@ -48,6 +49,7 @@ class SelfTrainer(Outcome):
         weight: of a pseudo-labelled row relative to a labelled one; a number > 0, or a function of the round.
         temperature: divides the logits before the rule sees them. None is 1; `"calibrated"` finds it on `holdout`.
         prior: (K,) share of each class in the pool; None takes the labelled rows' shares.
+        kind: "classes", "labels" or "numbers", where loss, last activation and labels leave it open what outputs are.
         holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
         backup_dir: directory for the state after each training; `fit` called again after a crash continues there.
 
@@ -82,13 +84,14 @@ class SelfTrainer(Outcome):
         weight: float | Callable[[int], float] = 1.0,
         temperature: float | str | None = None,
         prior: Any = None,
+        kind: str | None = None,
         holdout: tuple[Any, Any] | None = None,
         backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if not callable(build_model):
             checks.fail(OWNER, "build_model", "a function that returns a compiled model", build_model, error=TypeError)
         self._choice = as_choice(
-            OWNER, select, DEFAULTS, labels=labels, weight=weight, temperature=temperature, prior=prior
+            OWNER, select, DEFAULTS, labels=labels, weight=weight, temperature=temperature, prior=prior, kind=kind
         )
         self._build_model, self._holdout = build_model, holdout
         self.rounds = checks.integer(OWNER, "rounds", rounds, 0)

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_aug_ssl.adversarial.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 
 import keras_aug_ssl as kas
 from keras_aug_ssl.adversarial import objectives
 from keras_aug_ssl.adversarial.balls import BALLS
-from keras_aug_ssl.adversarial.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 from keras_aug_ssl.testing.attack_subject import network, pictures
 
 SCORES = np.array([[2.0, -1.0, 0.5, 1.0], [0.0, 3.0, 1.0, -2.0], [0.1, 0.0, -0.1, 0.2]], "float32")

@@ -1,0 +1,180 @@
+"""Model, loss and labels in, `Head` out: read where they say it, asked where they don't."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import labels, losses
+from keras_aug_ssl.meaning.activations import last_activation
+from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
+from keras_aug_ssl.meaning.losses import EITHER, UNREADABLE, YES_NO, Says
+
+SAMPLE = 32
+"""Examples whose outputs are looked at."""
+
+_WAYS_OUT = (
+    "Compile with a Keras loss or one derived from it, such as keras.losses.MeanSquaredError() for numbers or "
+    "keras.losses.SparseCategoricalCrossentropy(from_logits=True) for classes, "
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evidence:
+    """All there is to go by."""
+
+    owner: str
+    name: str
+    says: Says | None
+    compiled: bool
+    activation: str | None
+    units: int
+    form: str | None
+    output: tf.Tensor
+    asked: str
+
+
+def read(
+    owner: str, model: keras.Model, output: Any, loss: Any, y: Any = None, *, kind: str | None = None, ask: str = ""
+) -> Head:
+    """Finds out what `model` puts out, and how its loss and its labels take it.
+
+    The loss decides as far as it can, the last activation next, the labels where both leave it open: a sigmoid unit
+    under mean squared error is a probability when all labels are 0 or 1, and a number when they aren't.
+
+    Args:
+        owner: who asks, for errors.
+        model: any Keras model with one output.
+        output: what it puts out for a few examples.
+        loss: the loss it was compiled with, or is judged by; None without.
+        y: labels, whose form is looked at; None without.
+        kind: "classes", "labels" or "numbers" when the user says it.
+        ask: how a user can say it, for the error where it can't be known.
+
+    Raises:
+        ValueError: for several outputs, for outputs and loss that contradict each other, and where nothing tells.
+    """
+    if not tf.is_tensor(output) or output.shape.rank not in (1, 2):
+        shown = tuple(output.shape) if tf.is_tensor(output) else sorted(output) if isinstance(output, dict) else output
+        checks.fail(
+            owner, "model", "a model with one output of shape (batch, units)",
+            type(output).__name__ if isinstance(shown, (list, tuple)) and not tf.is_tensor(output) else shown,
+            "Make a keras.Model that has just one of the outputs; pool or flatten an output for each place.",
+        )  # fmt: skip
+    units = int(output.shape[-1]) if output.shape.rank == 2 else 1
+    form = labels.form_of(y)
+    resolved = losses.resolve(loss, units, form in (labels.CLASS_NUMBERS, labels.ZERO_ONE))
+    said = losses.says(resolved)
+    found = _Evidence(
+        owner, model.name, said, resolved is not None, last_activation(model), units, form, output, _WAYS_OUT + ask
+    )
+    return _head(found, _kind_asked(found, kind) if kind is not None else _kind(found))
+
+
+def depends_on_labels(model: keras.Model, output: tf.Tensor, loss: Any) -> bool:
+    """Whether labels of another form could make another head of the same model and loss."""
+    units = int(output.shape[-1]) if output.shape.rank == 2 else 1
+    said = losses.says(losses.resolve(loss, units, False))
+    if said is None:
+        return True
+    return said.scores or said.kind == NUMBERS and last_activation(model) == "sigmoid"
+
+
+def _kind_asked(found: _Evidence, kind: str) -> str:
+    kind = checks.one_of(found.owner, "kind", kind, (CLASSES, LABELS, NUMBERS))
+    return BINARY if kind == CLASSES and found.units == 1 else kind
+
+
+def _kind(found: _Evidence) -> str:
+    if found.says is None:
+        return _kind_by_labels(found)
+    kind, by_itself = found.says.kind, BINARY if found.units == 1 else LABELS
+    if kind == UNREADABLE:
+        checks.fail(
+            found.owner, "model", "compiled with a loss of classes, labels or numbers", found.says.name,
+            "Its outputs are no predictions of them.",
+        )  # fmt: skip
+    if kind == CLASSES and found.units == 1:
+        checks.fail(
+            found.owner, "model", f"a model with two or more units for {found.says.name}", "1 unit, which is always 1",
+            'Yes or no takes one unit with a sigmoid and "binary_crossentropy".',
+        )  # fmt: skip
+    if kind in (YES_NO, EITHER):
+        return CLASSES if found.activation == "softmax" and found.units > 1 else by_itself
+    if kind == NUMBERS and found.activation == "softmax" and found.units > 1:
+        return CLASSES
+    if kind == NUMBERS and found.activation == "sigmoid":
+        if found.form is None:
+            _ask(found, "labels that tell whether its sigmoid means a probability or a number")
+        return by_itself if found.form in (labels.ZERO_ONE, labels.ONE_HOT, labels.SEVERAL) else NUMBERS
+    return kind
+
+
+def _kind_by_labels(found: _Evidence) -> str:
+    """The kind where no known loss tells."""
+    form, by_itself = found.form, BINARY if found.units == 1 else LABELS
+    if found.activation == "softmax" and found.units > 1:
+        return CLASSES
+    if found.activation == "sigmoid":
+        return NUMBERS if form in (labels.REAL, labels.SHARES) else by_itself
+    if form == labels.REAL:
+        return NUMBERS
+    if found.units == 1:
+        if form in (None, labels.ZERO_ONE, labels.SIGNED):
+            _ask(found, "a loss that tells whether its one unit means a class or a number")
+        return NUMBERS
+    if form in (labels.ONE_HOT, labels.CLASS_NUMBERS, labels.ZERO_ONE, labels.SHARES):
+        return CLASSES
+    if form is not None:
+        return LABELS
+    if found.compiled or found.activation != "linear":
+        _ask(found, "outputs known to be logits, probabilities or numbers")
+    return CLASSES  # never compiled: what a linear layer of several units is for, most of the time
+
+
+def _ask(found: _Evidence, expected: str) -> None:
+    checks.fail(found.owner, "model", f"a model with {expected}", found.name, found.asked)
+
+
+def _head(found: _Evidence, kind: str) -> Head:
+    sparse = found.says is not None and found.says.sparse
+    if found.says is None:
+        sparse = kind == CLASSES and found.form in (labels.CLASS_NUMBERS, labels.ZERO_ONE)
+    if kind == NUMBERS:
+        return Head(kind, False, found.units)
+    head = Head(kind, _are_logits(found, kind), found.units, sparse=sparse, signed=_signed(found))
+    keeps = found.activation in ("softmax", "sigmoid") and hasattr(found.output, "_keras_logits")
+    return dataclasses.replace(head, activation=found.activation) if keeps and not head.logits else head
+
+
+def _are_logits(found: _Evidence, kind: str) -> bool:
+    if found.activation in ("softmax", "sigmoid"):
+        return False
+    if found.says is not None and found.says.kind != NUMBERS:
+        if found.activation == "linear":
+            check_logits(found.owner, "model", found.says)
+        return found.says.from_logits or found.says.scores
+    if found.activation == "linear":
+        return True
+    output = np.asarray(found.output, np.float32)  # hidden: numbers that can't be probabilities are logits
+    between = (output > -1e-3).all() and (output < 1 + 1e-3).all()
+    return not (between and (kind != CLASSES or np.allclose(output.sum(axis=-1), 1.0, atol=2e-2)))
+
+
+def check_logits(owner: str, name: str, says: Says | None) -> None:
+    """Raises where a loss of probabilities would read logits."""
+    if says is not None and says.wants_probabilities:
+        checks.fail(
+            owner, name, "a loss with from_logits=True, since the outputs are logits", says.name,
+            "As probabilities they would be misread: compile with, or pass, for example "
+            "keras.losses.SparseCategoricalCrossentropy(from_logits=True).",
+        )  # fmt: skip
+
+
+def _signed(found: _Evidence) -> bool:
+    return found.form in (labels.SIGNED, labels.SIGNED_ROWS)
