@@ -19,7 +19,7 @@ from keras_aug_ssl.adversarial.problem import Found, Limits, Problem
 from keras_aug_ssl.adversarial.results import AttackResult, concatenate
 from keras_aug_ssl.adversarial.victim import Victim, victim_of
 from keras_aug_ssl.meaning import heads, losses
-from keras_aug_ssl.meaning.labels import decisions, decisions_in_graph, predicted
+from keras_aug_ssl.meaning.labels import check_judged, decisions, decisions_in_graph, predicted
 
 Finish = Callable[[Problem, Found], tuple[tf.Tensor, ...]]
 
@@ -197,6 +197,8 @@ class Attack:
                 owner, "y", "given, since a loss of one's own doesn't tell in which form it wants labels", None,
                 "Pass the labels as the model is fitted to.",
             )  # fmt: skip
+        if by_loss and y is not None:
+            check_judged(owner, victim.head, y, self.loss)
         optional = {
             "y": None if y is None else decisions(owner, victim.head, y, len(x)),
             "truth": None if y is None or not by_loss else np.asarray(y, np.float32),

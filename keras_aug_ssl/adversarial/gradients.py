@@ -60,7 +60,10 @@ def _labels(owner: str, victim: Victim, loss: Any, y: Any, size: int) -> Any:
     symbolic = tf.is_tensor(y) and not tf.executing_eagerly()
     decided = decisions_in_graph(victim.head, y) if symbolic else decisions(owner, victim.head, y, size)
     by_loss = objectives.judged_by_loss("auto" if loss is None else loss, victim.head)
-    return tf.cast(y, tf.float32) if by_loss else decided
+    if not by_loss:
+        return decided
+    labels.check_judged(owner, victim.head, y, loss)
+    return tf.cast(y, tf.float32)
 
 
 def fgsm(

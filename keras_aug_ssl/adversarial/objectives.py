@@ -7,7 +7,6 @@ as robust what is merely sure of itself.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -131,12 +130,10 @@ def from_keras(owner: str, loss: Any, head: Head) -> Objective:
     if head.logits:
         reading.check_logits(owner, "loss", says)
     measure = losses.per_example(loss)
-    as_logits = says is not None and says.from_logits and not head.logits and head.kind != NUMBERS
 
     def objective(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         sparse = says.sparse if says is not None else y.shape.rank == 1 or y.shape[1] == 1
-        outputs = dataclasses.replace(head, logits=True).outputs(scores) if as_logits else head.outputs(scores)
-        return measure(targets(head, y, sparse), outputs)
+        return measure(targets(head, y, sparse), head.outputs(scores))
 
     return objective
 

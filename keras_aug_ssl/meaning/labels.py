@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import losses
 from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 
 CLASS_NUMBERS, ZERO_ONE, SIGNED = "class numbers", "0 and 1", "-1 and 1"  # one a row
@@ -72,6 +73,8 @@ def decisions(owner: str, head: Head, y: Any, num_examples: int) -> np.ndarray:
     if head.kind == LABELS:
         return _several(owner, head, y)
     if y.ndim == 2 and y.shape[1] == head.num_classes:
+        if not (y >= (-1 if head.signed else 0)).all():
+            checks.fail(owner, "y", f"one-hot or soft labels over {head.num_classes} classes, >= 0", y)
         return np.argmax(y, axis=1).astype(np.int32)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1:
@@ -105,6 +108,16 @@ def predicted(head: Head, scores: tf.Tensor) -> tf.Tensor:
     if head.kind == LABELS:
         return tf.cast(scores > 0, tf.float32)
     return tf.argmax(scores, axis=1, output_type=tf.int32)
+
+
+def check_judged(owner: str, head: Head, y: Any, loss: Any) -> None:
+    """Refuses what a Keras loss would read as something else: class numbers (N, 1) as K numbers, one-hot as numbers."""
+    says, shape = losses.says(loss), np.shape(y)
+    if head.kind != CLASSES or says is None or len(shape) != 2:
+        return
+    if says.sparse != (shape[1] == 1):
+        wanted = "class numbers (N,) or (N, 1)" if says.sparse else "one-hot, or class numbers of shape (N,),"
+        checks.fail(owner, "y", f"{wanted} for {says.name}", f"an array of shape {shape}")
 
 
 def targets(head: Head, y: tf.Tensor, sparse: bool) -> tf.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -109,7 +108,7 @@ def per_example(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     A function of the user's is wrapped as `compile` wraps it, so that targets (B,) meet outputs (B, 1) one by one. A
     loss that gives one number for a whole batch is asked about each example as a batch of its own.
     """
-    unreduced = copy.copy(loss) if isinstance(loss, keras.losses.Loss) else _Wrapped(loss)
+    unreduced = _twin(loss) if isinstance(loss, keras.losses.Loss) else _Wrapped(loss)
     unreduced.reduction = None
 
     def values(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -120,6 +119,13 @@ def per_example(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         return tf.reduce_mean(found, axis=1)
 
     return values
+
+
+def _twin(loss: keras.losses.Loss) -> keras.losses.Loss:
+    """The same loss in another object. Keras copies by saving and loading, which a loss of the user's may not survive."""
+    twin = object.__new__(type(loss))
+    vars(twin).update(vars(loss))
+    return twin
 
 
 class _Wrapped(keras.losses.Loss):

@@ -91,6 +91,11 @@ def _kind_asked(found: _Evidence, kind: str) -> str:
 
 
 def _kind(found: _Evidence) -> str:
+    if found.activation == "softmax" and found.units == 1:
+        checks.fail(
+            found.owner, "model", "a model with two or more units under its softmax", "1 unit, which is always 1",
+            "Yes or no takes one unit with a sigmoid.",
+        )  # fmt: skip
     if found.says is None:
         return _kind_by_labels(found)
     kind, by_itself = found.says.kind, BINARY if found.units == 1 else LABELS
@@ -105,8 +110,8 @@ def _kind(found: _Evidence) -> str:
             'Yes or no takes one unit with a sigmoid and "binary_crossentropy".',
         )  # fmt: skip
     if kind in (YES_NO, EITHER):
-        return CLASSES if found.activation == "softmax" and found.units > 1 else by_itself
-    if kind == NUMBERS and found.activation == "softmax" and found.units > 1:
+        return CLASSES if found.activation == "softmax" else by_itself
+    if kind == NUMBERS and found.activation == "softmax":
         return CLASSES
     if kind == NUMBERS and found.activation == "sigmoid":
         if found.form is None:
@@ -118,7 +123,7 @@ def _kind(found: _Evidence) -> str:
 def _kind_by_labels(found: _Evidence) -> str:
     """The kind where no known loss tells."""
     form, by_itself = found.form, BINARY if found.units == 1 else LABELS
-    if found.activation == "softmax" and found.units > 1:
+    if found.activation == "softmax":
         return CLASSES
     if found.activation == "sigmoid":
         return NUMBERS if form in (labels.REAL, labels.SHARES) else by_itself
@@ -158,12 +163,26 @@ def _are_logits(found: _Evidence, kind: str) -> bool:
     if found.says is not None and found.says.kind != NUMBERS:
         if found.activation == "linear":
             check_logits(found.owner, "model", found.says)
+        _check_probabilities(found, found.says, kind)
         return found.says.from_logits or found.says.scores
     if found.activation == "linear":
         return True
     output = np.asarray(found.output, np.float32)  # hidden: numbers that can't be probabilities are logits
     between = (output > -1e-3).all() and (output < 1 + 1e-3).all()
     return not (between and (kind != CLASSES or np.allclose(output.sum(axis=-1), 1.0, atol=2e-2)))
+
+
+def _check_probabilities(found: _Evidence, says: Says, kind: str) -> None:
+    """Raises where outputs can't be the probabilities that the loss reads."""
+    if not says.wants_probabilities or not hasattr(found.output, "numpy"):  # inside a graph no value is known
+        return
+    output = np.asarray(found.output, np.float32)
+    if output.min() < -1e-3 or kind != CLASSES and output.max() > 1.001:
+        checks.fail(
+            found.owner, "model", f"a model that puts out probabilities, as {says.name} reads them",
+            f"outputs from {output.min():.3g} to {output.max():.3g}",
+            "If they are logits, compile with a loss that has from_logits=True; else end with a softmax or a sigmoid.",
+        )  # fmt: skip
 
 
 def check_logits(owner: str, name: str, says: Says | None) -> None:
@@ -177,4 +196,5 @@ def check_logits(owner: str, name: str, says: Says | None) -> None:
 
 
 def _signed(found: _Evidence) -> bool:
-    return found.form in (labels.SIGNED, labels.SIGNED_ROWS)
+    takes = found.says is None or found.says.scores
+    return takes and found.form in (labels.SIGNED, labels.SIGNED_ROWS)
