@@ -128,7 +128,7 @@ def from_keras(owner: str, loss: Any, head: Head) -> Objective:
     """
     says = losses.says(loss)
     if head.logits:
-        reading.check_logits(owner, "loss", says)
+        reading.check_logits(owner, "loss", "a loss with", "the outputs are logits", says)
     measure = losses.per_example(loss)
 
     def objective(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

@@ -69,6 +69,7 @@ class Victim:
         first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[: reading.SAMPLE]), x)
         output = model(first, training=False)
         self.head = reading.read(owner, model, output, loss, y, ask=_WAYS_OUT)
+        reading.check_probabilities(owner, self.head, output)
         self.by_labels = reading.depends_on_labels(model, output, loss)
 
     @property

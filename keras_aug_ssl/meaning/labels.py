@@ -13,7 +13,7 @@ from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 
 CLASS_NUMBERS, ZERO_ONE, SIGNED = "class numbers", "0 and 1", "-1 and 1"  # one a row
 ONE_HOT, SEVERAL, SIGNED_ROWS, SHARES = "one-hot", "rows of 0 and 1", "rows of -1 and 1", "shares of classes"
-REAL, DENSE = "real numbers", "one for each place"
+REAL, REAL_ROWS, DENSE = "real numbers", "rows of real numbers", "one for each place"
 
 
 def form_of(y: Any) -> str | None:
@@ -38,7 +38,7 @@ def form_of(y: Any) -> str | None:
         return ONE_HOT if (y.sum(axis=1) == 1).all() else SEVERAL
     if _among(y, (-1, 1)):
         return SIGNED_ROWS
-    return SHARES if (y >= 0).all() and np.allclose(y.sum(axis=1), 1.0, atol=1e-3) else REAL
+    return SHARES if (y >= 0).all() and np.allclose(y.sum(axis=1), 1.0, atol=1e-3) else REAL_ROWS
 
 
 def class_numbers(y: np.ndarray) -> np.ndarray:

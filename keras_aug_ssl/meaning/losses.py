@@ -122,7 +122,7 @@ def per_example(loss: Any) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
 
 
 def _twin(loss: keras.losses.Loss) -> keras.losses.Loss:
-    """The same loss in another object. Keras copies by saving and loading, which a loss of the user's may not survive."""
+    """The same loss in another object. Keras copies by saving and loading, which a user's loss may not survive."""
     twin = object.__new__(type(loss))
     vars(twin).update(vars(loss))
     return twin

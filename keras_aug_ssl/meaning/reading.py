@@ -59,21 +59,26 @@ def read(
     Raises:
         ValueError: for several outputs, for outputs and loss that contradict each other, and where nothing tells.
     """
-    if not tf.is_tensor(output) or output.shape.rank not in (1, 2):
-        shown = tuple(output.shape) if tf.is_tensor(output) else sorted(output) if isinstance(output, dict) else output
-        checks.fail(
-            owner, "model", "a model with one output of shape (batch, units)",
-            type(output).__name__ if isinstance(shown, (list, tuple)) and not tf.is_tensor(output) else shown,
-            "Make a keras.Model that has just one of the outputs; pool or flatten an output for each place.",
-        )  # fmt: skip
+    _check_shape(owner, output)
     units = int(output.shape[-1]) if output.shape.rank == 2 else 1
-    form = labels.form_of(y)
+    shape = tuple(y.shape if tf.is_tensor(y) else np.shape(y))
+    form = None if len(shape) == 2 and shape[1] not in (1, units) else labels.form_of(y)
     resolved = losses.resolve(loss, units, form in (labels.CLASS_NUMBERS, labels.ZERO_ONE))
     said = losses.says(resolved)
     found = _Evidence(
         owner, model.name, said, resolved is not None, last_activation(model), units, form, output, _WAYS_OUT + ask
     )
     return _head(found, _kind_asked(found, kind) if kind is not None else _kind(found))
+
+
+def _check_shape(owner: str, output: Any) -> None:
+    if not tf.is_tensor(output):
+        shown = sorted(output) if isinstance(output, dict) else type(output).__name__
+        advice = "Make a keras.Model that has just one of them: keras.Model(model.inputs, model.outputs[0])."
+        checks.fail(owner, "model", "a model with one output of shape (batch, units)", shown, advice)
+    if output.shape.rank not in (1, 2):
+        advice = "Pool or flatten them in a keras.Model around it."
+        checks.fail(owner, "model", "a model with outputs of shape (batch, units)", tuple(output.shape), advice)
 
 
 def depends_on_labels(model: keras.Model, output: tf.Tensor, loss: Any) -> bool:
@@ -115,7 +120,7 @@ def _kind(found: _Evidence) -> str:
         return CLASSES
     if kind == NUMBERS and found.activation == "sigmoid":
         if found.form is None:
-            _ask(found, "labels that tell whether its sigmoid means a probability or a number")
+            _ask(found, "probabilities or numbers: its loss takes a sigmoid for either, and labels would tell")
         return by_itself if found.form in (labels.ZERO_ONE, labels.ONE_HOT, labels.SEVERAL) else NUMBERS
     return kind
 
@@ -126,24 +131,22 @@ def _kind_by_labels(found: _Evidence) -> str:
     if found.activation == "softmax":
         return CLASSES
     if found.activation == "sigmoid":
-        return NUMBERS if form in (labels.REAL, labels.SHARES) else by_itself
-    if form == labels.REAL:
-        return NUMBERS
+        return NUMBERS if form in (labels.REAL, labels.REAL_ROWS, labels.SHARES) else by_itself
     if found.units == 1:
         if form in (None, labels.ZERO_ONE, labels.SIGNED):
-            _ask(found, "a loss that tells whether its one unit means a class or a number")
+            _ask(found, "logits or probabilities, or numbers: nothing tells of its one unit")
         return NUMBERS
-    if form in (labels.ONE_HOT, labels.CLASS_NUMBERS, labels.ZERO_ONE, labels.SHARES):
-        return CLASSES
-    if form is not None:
+    if form == labels.REAL_ROWS:
+        return NUMBERS
+    if form in (labels.SEVERAL, labels.SIGNED_ROWS):
         return LABELS
-    if found.compiled or found.activation != "linear":
-        _ask(found, "outputs known to be logits, probabilities or numbers")
-    return CLASSES  # never compiled: what a linear layer of several units is for, most of the time
+    if form is None and (found.compiled or found.activation != "linear"):
+        _ask(found, "logits or probabilities, or numbers: its last layer and its loss don't tell")
+    return CLASSES  # by such labels, or a linear layer of several units that was never compiled
 
 
 def _ask(found: _Evidence, expected: str) -> None:
-    checks.fail(found.owner, "model", f"a model with {expected}", found.name, found.asked)
+    checks.fail(found.owner, "model", f"a model whose outputs are known to be {expected}", found.name, found.asked)
 
 
 def _head(found: _Evidence, kind: str) -> Head:
@@ -162,8 +165,7 @@ def _are_logits(found: _Evidence, kind: str) -> bool:
         return False
     if found.says is not None and found.says.kind != NUMBERS:
         if found.activation == "linear":
-            check_logits(found.owner, "model", found.says)
-        _check_probabilities(found, found.says, kind)
+            check_logits(found.owner, "model", "compiled with", "its last layer is linear", found.says)
         return found.says.from_logits or found.says.scores
     if found.activation == "linear":
         return True
@@ -172,26 +174,26 @@ def _are_logits(found: _Evidence, kind: str) -> bool:
     return not (between and (kind != CLASSES or np.allclose(output.sum(axis=-1), 1.0, atol=2e-2)))
 
 
-def _check_probabilities(found: _Evidence, says: Says, kind: str) -> None:
-    """Raises where outputs can't be the probabilities that the loss reads."""
-    if not says.wants_probabilities or not hasattr(found.output, "numpy"):  # inside a graph no value is known
-        return
-    output = np.asarray(found.output, np.float32)
-    if output.min() < -1e-3 or kind != CLASSES and output.max() > 1.001:
-        checks.fail(
-            found.owner, "model", f"a model that puts out probabilities, as {says.name} reads them",
-            f"outputs from {output.min():.3g} to {output.max():.3g}",
-            "If they are logits, compile with a loss that has from_logits=True; else end with a softmax or a sigmoid.",
-        )  # fmt: skip
-
-
-def check_logits(owner: str, name: str, says: Says | None) -> None:
+def check_logits(owner: str, name: str, how: str, why: str, says: Says | None) -> None:
     """Raises where a loss of probabilities would read logits."""
     if says is not None and says.wants_probabilities:
         checks.fail(
-            owner, name, "a loss with from_logits=True, since the outputs are logits", says.name,
-            "As probabilities they would be misread: compile with, or pass, for example "
+            owner, name, f"{how} from_logits=True, since {why}", says.name,
+            "Its outputs are logits, which this loss reads as probabilities; write, for example, "
             "keras.losses.SparseCategoricalCrossentropy(from_logits=True).",
+        )  # fmt: skip
+
+
+def check_probabilities(owner: str, head: Head, output: tf.Tensor) -> None:
+    """Raises where outputs can't be the probabilities that the loss reads; inside a graph no value is known."""
+    if head.logits or head.kind == NUMBERS or not hasattr(output, "numpy"):
+        return
+    values = np.asarray(output, np.float32)
+    if values.min() < -1e-3 or head.kind != CLASSES and values.max() > 1.001:
+        checks.fail(
+            owner, "model", "a model that puts out probabilities, as its loss says",
+            f"outputs from {values.min():.3g} to {values.max():.3g}",
+            "If they are logits, compile with a loss that has from_logits=True; else end with a softmax or a sigmoid.",
         )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def class_prior(head: Head, y: np.ndarray, owner: str) -> np.ndarray | None:
     if classes.max() >= head.num_classes or classes.min() < low:
         worst = classes.min() if classes.min() < low else classes.max()
         checks.fail(
-            owner, "y", f"class numbers from 0 to {head.num_classes - 1}, as the model has outputs", worst.item(),
+            owner, "y", f"class numbers from 0 to {head.num_classes - 1}, as the model has outputs", int(worst),
             "Rows without a label belong into the pool.",
         )  # fmt: skip
     return (np.bincount(class_numbers(y), minlength=head.num_classes) / len(y)).astype(np.float32)

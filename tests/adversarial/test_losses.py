@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_aug_ssl.adversarial.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 
 import keras_aug_ssl as kas
 from keras_aug_ssl.adversarial import objectives
 from keras_aug_ssl.adversarial.balls import BALLS
+from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 from keras_aug_ssl.testing.attack_subject import network, pictures
 
 SCORES = np.array([[2.0, -1.0, 0.5, 1.0], [0.0, 3.0, 1.0, -2.0], [0.1, 0.0, -0.1, 0.2]], "float32")
@@ -91,16 +91,21 @@ ONES = np.ones((2, 1), "float32")
 @pytest.mark.parametrize(
     ("loss", "head", "given", "fitted"),
     [
-        (keras.losses.SparseCategoricalCrossentropy(), Head(CLASSES, True, 4), (Y, SCORES), (Y, softmax(SCORES))),
-        (keras.losses.CategoricalCrossentropy(**LOGITS), Head(CLASSES, False, 4), (Y, SCORES), (ONE_HOT, SCORES)),
-        (keras.losses.BinaryCrossentropy(**LOGITS), Head(LABELS, False, 4), (ONE_HOT, SCORES), (ONE_HOT, SCORES)),
+        (
+            keras.losses.SparseCategoricalCrossentropy(),
+            Head(CLASSES, False, 4, "softmax"),
+            (Y, SCORES),
+            (Y, softmax(SCORES)),
+        ),
+        (keras.losses.CategoricalCrossentropy(**LOGITS), Head(CLASSES, True, 4), (Y, SCORES), (ONE_HOT, SCORES)),
+        (keras.losses.BinaryCrossentropy(**LOGITS), Head(LABELS, True, 4), (ONE_HOT, SCORES), (ONE_HOT, SCORES)),
         (keras.losses.MeanSquaredError(), Head(NUMBERS, False, 4), (ONE_HOT, SCORES), (ONE_HOT, SCORES)),
-        (keras.losses.BinaryCrossentropy(**LOGITS), Head(BINARY, False, 1), (ONES[:, 0], PAIRS), (ONES, PAIRS[:, 1:])),
+        (keras.losses.BinaryCrossentropy(**LOGITS), Head(BINARY, True, 1), (ONES[:, 0], PAIRS), (ONES, PAIRS[:, 1:])),
     ],
     ids=["sparse", "one-hot", "labels", "numbers", "binary"],
 )
 def test_a_keras_loss_gets_what_fit_would_give_it(loss, head, given, fitted):
-    found = value(objectives.from_keras(loss, head), given[1], tf.constant(given[0]))
+    found = value(objectives.from_keras("test", loss, head), given[1], tf.constant(given[0]))
     each = [float(loss(fitted[0][i : i + 1], fitted[1][i : i + 1])) for i in range(len(found))]
     assert np.allclose(found, each, atol=1e-5)
 

@@ -92,6 +92,7 @@ def judged(outputs, loss, y):
 
 def read(model, output, loss, y):
     head = reading.read("table", model, output, loss, y)
+    reading.check_probabilities("table", head, output)
     decided = labels.decisions("table", head, y, N)
     labels.check_judged("table", head, y, loss)
     values = objectives.from_keras("table", loss, head)(head.scores(output), tf.constant(y, tf.float32))
@@ -132,21 +133,21 @@ def test_every_cell_agrees_with_evaluate_or_is_asked_about(name):
 
 
 @pytest.mark.parametrize("loss, activation, units, form", [
-    ("sparse_categorical_crossentropy", "softmax", 3, "class numbers"),
-    ("categorical_crossentropy", "sigmoid", 3, "one-hot"),
-    ("categorical_focal_crossentropy", "softmax", 3, "soft"),
-    ("binary_crossentropy", "sigmoid", 1, "bool"),
-    ("binary_crossentropy", "sigmoid", 3, "several"),
-    ("mean_squared_error", "sigmoid", 1, "between 0 and 1"),
-    ("huber", "linear", 1, "numbers"),
-    ("hinge", "tanh", 1, "-1 and 1"),
-    ("dice", "softmax", 3, "one-hot"),
+    ("SparseCategoricalCrossentropy", "softmax", 3, "class numbers"),
+    ("CategoricalCrossentropy", "sigmoid", 3, "one-hot"),
+    ("CategoricalFocalCrossentropy", "softmax", 3, "soft"),
+    ("BinaryCrossentropy", "sigmoid", 1, "bool"),
+    ("BinaryCrossentropy", "sigmoid", 3, "several"),
+    ("MeanSquaredError", "sigmoid", 1, "between 0 and 1"),
+    ("Huber", "linear", 1, "numbers"),
+    ("Hinge", "tanh", 1, "-1 and 1"),
+    ("Dice", "softmax", 3, "one-hot"),
 ])  # fmt: skip
 def test_the_table_is_what_evaluate_says(loss, activation, units, form):
     y = FORMS[form](np.random.default_rng(1), units if units > 1 or form.startswith("between") else 2)
     model = network(HEADS[activation], units)
-    expected = judged(rows_of(HEADS[activation], units), keras.losses.get(loss), y)
-    model.compile(loss=loss, metrics=["accuracy"])
+    expected = judged(rows_of(HEADS[activation], units), LOSSES[loss](), y)
+    model.compile(loss=LOSSES[loss](), metrics=["accuracy"])
     assert np.allclose(model.evaluate(X, y, batch_size=1, verbose=0), expected, atol=1e-6)
-    attack = kas.PGD(0.0, bounds=(-9, 9), loss=keras.losses.get(loss))
+    attack = kas.PGD(0.0, bounds=(-9, 9), loss=LOSSES[loss]())
     assert np.isclose(attack(model, X, y).loss.mean(), expected[0], atol=1e-6)
