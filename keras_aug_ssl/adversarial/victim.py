@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial import heads
+from keras_aug_ssl.meaning import calling
 
 # Graphs live as long as the model they attack. A victim holds its model weakly, or it would keep its own key alive.
 _VICTIMS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Victim]] = weakref.WeakKeyDictionary()
@@ -64,8 +65,9 @@ class Victim:
         self.compiled_loss = loss
         self.graphs: dict[Any, Callable[..., Any]] = {}
         # One example, run eagerly: builds a model that isn't yet, and shows the shape of the outputs.
+        self.route = calling.graph_route(owner, model, x)
         first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:1]), x)
-        self.head = heads.read_head(owner, model, loss, model(first, training=False))
+        self.head = heads.read_head(owner, model, loss, self.output(first))
 
     @property
     def model(self) -> keras.Model:
@@ -75,9 +77,13 @@ class Victim:
             raise ReferenceError("The attacked model no longer exists.")
         return model
 
+    def output(self, x: Any) -> Any:
+        """What the model puts out for inputs as its `predict` takes them, in inference mode."""
+        return self.route(self.model, x, False)
+
     def scores(self, attacked: tf.Tensor, others: list[tf.Tensor]) -> tf.Tensor:
         """Logits (B, K) float32 in inference mode, or the predictions of a regression model."""
-        return self.head.scores(self.model(self.inputs.join(attacked, others), training=False))
+        return self.head.scores(self.output(self.inputs.join(attacked, others)))
 
 
 def victim_of(owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name: str | int | None = None) -> Victim:
@@ -99,7 +105,7 @@ def victim_of(owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name:
     if not isinstance(loss, keras.losses.Loss):
         loss = getattr(model, "loss", None)
     # Sequential.add and a new compile change the answers; a fit does not.
-    key = (id(loss) if not isinstance(loss, str) else loss, len(model.weights), inputs.key)
+    key = (id(loss) if not isinstance(loss, str) else loss, len(model.weights), inputs.key, calling.state(model))
     known = _VICTIMS.setdefault(model, {})
     if key not in known:
         known[key] = Victim(owner, model, inputs, x, loss)

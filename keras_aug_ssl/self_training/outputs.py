@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import calling
 
 CLASSES, BINARY, LABELS, NUMBERS = "classes", "binary", "labels", "numbers"
 
@@ -98,7 +99,7 @@ def read_outputs(owner: str, model: keras.Model, x: Any, y: np.ndarray) -> Outpu
         checks.fail(
             owner, "model", "compiled with a loss", model.name, "Call model.compile(optimizer, loss=...) before fit."
         )
-    output = model(keras.tree.map_structure(lambda part: tf.convert_to_tensor(part[:1]), x), training=False)
+    output = calling.first_output(model, x)
     if not tf.is_tensor(output) or output.shape.rank not in (1, 2):
         shown = tuple(output.shape) if tf.is_tensor(output) else type(output).__name__
         checks.fail(
