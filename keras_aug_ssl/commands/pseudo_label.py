@@ -81,7 +81,7 @@ def _folder(path: str, model: keras.Model) -> tuple[int, Iterator[tuple[list[str
 
 
 def _image_shape(model: keras.Model) -> tuple[int, int, int]:
-    shape = model.input_shape
+    shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[-1] not in (1, 3):
         raise ValueError(
             "a folder of images needs a model whose input is (batch, height, width, 1 or 3) with fixed sizes; this "

@@ -6,12 +6,13 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_aug_ssl import checks
 from keras_aug_ssl.self_training.augmenting import Augmentation, key_of
 from keras_aug_ssl.self_training.outputs import class_numbers
 from keras_aug_ssl.self_training.pool import UnlabeledPool
@@ -135,6 +136,14 @@ class TrainingSet(keras.utils.PyDataset):
         if self._inside and self.workers <= 1:
             index = next(self._turns)
         return self._made(index, self._epoch)
+
+    @property
+    def __array_interface__(self) -> NoReturn:
+        """What NumPy and TensorFlow ask for before they take a thing with a length for a list of rows."""
+        checks.fail(
+            "fit", "x", "of a kind that this fit takes", "a training set of batches",
+            "As a tf.data.Dataset: fit(st.training_set(x, y).as_dataset(), callbacks=[st]).", error=TypeError,
+        )  # fmt: skip
 
     def as_dataset(self) -> tf.data.Dataset:
         """Returns the same batches as a `tf.data.Dataset`, for a `fit` that takes no `PyDataset`, as KerasHub's tasks.
