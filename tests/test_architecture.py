@@ -28,10 +28,11 @@ MAY_IMPORT = {
     "kernels": {"checks"},
     "data": BASE,
     "layers": BASE,
-    "self_training": BASE | {"data", "layers"},
+    "meaning": {"checks"},
+    "self_training": BASE | {"data", "layers", "meaning"},
     "plots": set(),
-    "adversarial": BASE | {"data", "layers", "plots", "self_training"},
-    "consistency": BASE | {"data", "layers", "self_training"},
+    "adversarial": BASE | {"data", "layers", "meaning", "plots", "self_training"},
+    "consistency": BASE | {"data", "layers", "meaning", "self_training"},
 }
 DRAWING = re.compile(r"(tf|np|numpy|keras|tensorflow)\.random\.(?!SeedGenerator\b)")  # that one only hands out keys
 
