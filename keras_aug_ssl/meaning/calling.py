@@ -23,7 +23,7 @@ from keras_aug_ssl import checks
 Route = Callable[[keras.Model, Any, bool | None], Any]
 
 ROWS = 32
-"""Rows on which a route is compared with `predict`."""
+"""Rows on which a route is compared with `predict`, at full and at half their values."""
 
 _KNOWN: weakref.WeakKeyDictionary[keras.Model, tuple[Any, Route]] = weakref.WeakKeyDictionary()
 
@@ -159,9 +159,11 @@ def fits_itself(model: keras.Model) -> bool:
 
 
 def _some(part: Any) -> np.ndarray:
-    """Rows from all over an array: neighbours may be of one class, and then answered alike."""
+    """Rows from all over an array, as they are and at half their values: one row, or rows of one class, may be answered
+    alike whatever is done to them."""
     part = np.asarray(part)
-    return part[np.unique(np.linspace(0, len(part) - 1, ROWS).astype(np.int64))]
+    part = part[np.unique(np.linspace(0, len(part) - 1, ROWS).astype(np.int64))]
+    return np.concatenate([part, (part * 0.5).astype(part.dtype) if part.dtype.kind in "fu" else part])
 
 
 def _concrete(x: Any) -> bool:
