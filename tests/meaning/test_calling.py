@@ -98,8 +98,9 @@ def test_several_passes(make):
             kas.calibration.dry_run(task, X, by_dropout, *labeled)
 
 
-@pytest.mark.parametrize("make", [Samples, Preprocessor])
-@pytest.mark.parametrize("data", [lambda: (X, Y), lambda: (tf.data.Dataset.from_tensor_slices((X, Y)).batch(20),)])
+@pytest.mark.parametrize(
+    ("make", "data"), [(Samples, (X, Y)), (Preprocessor, (tf.data.Dataset.from_tensor_slices((X, Y)).batch(20),))]
+)
 def test_adversarial_training_prepares_as_the_task_does(make, data):
     weights = []
     for model in (make(), plain()):
@@ -109,7 +110,7 @@ def test_adversarial_training_prepares_as_the_task_does(make, data):
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
-        robust.fit(*data(), epochs=1, batch_size=None if len(data()) == 1 else 20, shuffle=False, verbose=0)
+        robust.fit(*data, epochs=1, batch_size=None if len(data) == 1 else 20, shuffle=False, verbose=0)
         assert (robust.predict(X, verbose=0).argmax(axis=1) == Y).all()
         weights.append(model.get_weights())
     for one, other in zip(*weights, strict=True):
