@@ -114,7 +114,7 @@ def _graph(victim: Victim, loss: Any) -> Any:
         def gradient(x: Any, y: Any) -> Any:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(x)
-                scores = victim.head.scores(victim.model(x, training=False))
+                scores = victim.head.scores(victim.output(x))
                 value = measure(scores, predicted(victim.head, scores) if y is None else y)
             found = tape.gradient(value, x)
             if any(part is None for part in tf.nest.flatten(found)):

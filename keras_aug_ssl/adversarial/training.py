@@ -15,6 +15,7 @@ from keras_aug_ssl.adversarial.limits import check_inputs
 from keras_aug_ssl.adversarial.methods import Batch, Method
 from keras_aug_ssl.adversarial.steps import steepest
 from keras_aug_ssl.adversarial.victim import Inputs, Victim, telling
+from keras_aug_ssl.meaning import calling
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -68,8 +69,9 @@ class AdversarialTraining(keras.Model):
         self.built = model.built
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The wrapped model's outputs."""
-        return self.model(inputs, training=training)
+        """The wrapped model's outputs for inputs as its own `fit` and `predict` take them."""
+        route = calling.graph_route("AdversarialTraining", self.model, inputs, training=True)
+        return route(self.model, inputs, training)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the wrapper and, with the same optimizer, loss and metrics, the wrapped model."""
@@ -83,6 +85,8 @@ class AdversarialTraining(keras.Model):
         if x is not None and not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
             attacked, _ = Inputs("AdversarialTraining", x, self.input_name).split(x)
             check_inputs("AdversarialTraining", np.asarray(attacked), self.attack.bounds)
+        if calling.route_of(self.model) is not calling.directly:  # one look at the data, before all runs in graphs
+            calling.graph_route("AdversarialTraining", self.model, _first_inputs(x), training=True)
         return super().fit(x, *args, **kwargs)
 
     def victim(self, x: Any, y: Any) -> Victim:
@@ -162,6 +166,19 @@ class AdversarialTraining(keras.Model):
             name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects) for name in parts
         }
         return cls(**{**config, **built})
+
+
+def _first_inputs(data: Any) -> Any:
+    """The inputs of the first batch; None where looking would use it up."""
+    if isinstance(data, tf.data.Dataset):
+        data = next(iter(data))
+    elif isinstance(data, keras.utils.PyDataset):
+        data = data[0]
+    elif hasattr(data, "__next__"):
+        return None
+    else:
+        return data
+    return keras.utils.unpack_x_y_sample_weight(data)[0]
 
 
 def _assert_inside(x: tf.Tensor, bounds: tuple[np.ndarray, np.ndarray]) -> None:

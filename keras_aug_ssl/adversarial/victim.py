@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.meaning import labels, losses, reading
+from keras_aug_ssl.meaning import calling, labels, losses, reading
 
 _WAYS_OUT = "or give such a loss to the attack: loss=...."
 
@@ -66,8 +66,8 @@ class Victim:
         self.compiled_loss = getattr(model, "loss", None)
         self.graphs: dict[Any, Callable[..., Any]] = {}
         # A few examples, run eagerly: builds a model that isn't yet, and shows what the outputs look like.
-        first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[: reading.SAMPLE]), x)
-        output = model(first, training=False)
+        self.route = calling.graph_route(owner, model, x)
+        output = calling.first_output(model, x)
         self.head = reading.read(owner, model, output, loss, y, ask=_WAYS_OUT)
         reading.check_probabilities(owner, self.head, output)
         self.by_labels = reading.depends_on_labels(model, output, loss)
@@ -80,9 +80,13 @@ class Victim:
             raise ReferenceError("The attacked model no longer exists.")
         return model
 
+    def output(self, x: Any) -> Any:
+        """What the model puts out for inputs as its `predict` takes them, in inference mode."""
+        return self.route(self.model, x, False)
+
     def scores(self, attacked: tf.Tensor, others: list[tf.Tensor]) -> tf.Tensor:
         """Logits (B, K) float32 in inference mode, or the predictions of a regression model."""
-        return self.head.scores(self.model(self.inputs.join(attacked, others), training=False))
+        return self.head.scores(self.output(self.inputs.join(attacked, others)))
 
 
 def victim_of(
@@ -106,7 +110,7 @@ def victim_of(
         checks.fail(owner, "x", "an array of numbers", dtype, error=TypeError)
     loss = telling(model, loss)
     # Sequential.add and a new compile change the answers; a fit does not.
-    key = (id(loss) if not isinstance(loss, str) else loss, len(model.weights), inputs.key)
+    key = (id(loss) if not isinstance(loss, str) else loss, len(model.weights), inputs.key, calling.state(model))
     known = _VICTIMS.setdefault(model, {})
     if key in known:
         return known[key]

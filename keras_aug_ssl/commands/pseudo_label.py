@@ -26,6 +26,7 @@ from keras_aug_ssl.commands.inputs import (
     writable,
 )
 from keras_aug_ssl.meaning import reading
+from keras_aug_ssl.meaning.calling import Answers
 
 BATCH = 128
 
@@ -80,7 +81,7 @@ def _folder(path: str, model: keras.Model) -> tuple[int, Iterator[tuple[list[str
 
 
 def _image_shape(model: keras.Model) -> tuple[int, int, int]:
-    shape = model.input_shape
+    shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[-1] not in (1, 3):
         raise ValueError(
             "a folder of images needs a model whose input is (batch, height, width, 1 or 3) with fixed sizes; this "
@@ -92,13 +93,14 @@ def _image_shape(model: keras.Model) -> tuple[int, int, int]:
 def _write(
     out: Path, model: keras.Model, batches: Iterator[tuple[list[str], np.ndarray]], arguments: argparse.Namespace
 ) -> int:
-    kept = 0
+    kept, answers = 0, Answers("pseudo-label", model)
     with out.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["id", "label", "confidence"])
         for names, values in batches:
             scale = 255.0 if arguments.unit else 1.0
-            for name, row in zip(names, _probabilities(model, values.astype(np.float32) / scale), strict=True):
+            raw = answers(values.astype(np.float32) / scale)
+            for name, row in zip(names, _probabilities(model, raw), strict=True):
                 label = int(np.argmax(row))
                 if row[label] >= arguments.threshold:
                     writer.writerow([name, label, f"{row[label]:.6f}"])
@@ -106,9 +108,8 @@ def _write(
     return kept
 
 
-def _probabilities(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """(N, K) probabilities; two columns for a model with one output of yes or no."""
-    raw = tf.convert_to_tensor(model.predict_on_batch(x))
+def _probabilities(model: keras.Model, raw: tf.Tensor) -> np.ndarray:
+    """(N, K) probabilities from outputs; two columns for a model with one output of yes or no."""
     head = reading.read("pseudo-label", model, raw, getattr(model, "loss", None))
     if not head.single:
         raise ValueError(f"the model does not give each example one class: its outputs are {head.kind}")

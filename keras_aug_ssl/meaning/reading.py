@@ -15,9 +15,6 @@ from keras_aug_ssl.meaning.activations import last_activation
 from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.losses import EITHER, UNREADABLE, YES_NO, Says
 
-SAMPLE = 32
-"""Examples whose outputs are looked at."""
-
 _WAYS_OUT = (
     "Compile with a Keras loss or one derived from it, such as keras.losses.MeanSquaredError() for numbers or "
     "keras.losses.SparseCategoricalCrossentropy(from_logits=True) for classes, "

@@ -171,7 +171,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
 
         Returns:
             A `keras.utils.PyDataset` with a constant number of full batches, `(x, y)`, or `(x, y, sample_weight)` where
-            any weight can differ from 1.
+            any weight can differ from 1. A `fit` that takes none, as of KerasHub's tasks, takes its `as_dataset()`, the
+            same batches as a `tf.data.Dataset`.
         """
         self._training_set = make_training_set(
             OWNER,

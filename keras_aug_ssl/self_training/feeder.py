@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.self_training.augmenting import Augmentation, key_of
 from keras_aug_ssl.self_training.pool import UnlabeledPool
@@ -133,7 +135,42 @@ class TrainingSet(keras.utils.PyDataset):
         """Returns batch `index`, `(x, y)` or `(x, y, sample_weight)`; while `fit` runs an epoch, the next one."""
         if self._inside and self.workers <= 1:
             index = next(self._turns)
-        published = self._board.current or Published(self._epoch)
+        return self._made(index, self._epoch)
+
+    @property
+    def __array_interface__(self) -> NoReturn:
+        """What NumPy and TensorFlow ask for before they take a thing with a length for a list of rows."""
+        checks.fail(
+            "fit", "x", "of a kind that this fit takes", "a training set of batches",
+            "As a tf.data.Dataset: fit(st.training_set(x, y).as_dataset(), callbacks=[st]).", error=TypeError,
+        )  # fmt: skip
+
+    def as_dataset(self) -> tf.data.Dataset:
+        """Returns the same batches as a `tf.data.Dataset`, for a `fit` that takes no `PyDataset`, as KerasHub's tasks.
+
+        Every pass over it is an epoch and reads what is selected then, so `cache`, `shuffle` and `repeat` would mix
+        epochs. Without the callback epochs are counted by passes that came to their end.
+        """
+        self._board.current, finished = None, 0
+
+        def batches() -> Iterator[tuple[Any, ...]]:
+            nonlocal finished
+            epoch = finished
+            for index in range(self._steps):
+                batch = self._made(index, epoch)
+                if index + 1 == self._steps:
+                    finished = epoch + 1
+                yield batch
+
+        # Keras looks at two batches of a `PyDataset` for the sizes that differ; equal graphs give equal bits.
+        looked_at = [self._made(index, 0) for index in range(min(2, self._steps))]
+        signature = keras.tree.map_structure(_spec, *looked_at)
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(self._steps)).prefetch(tf.data.AUTOTUNE)
+
+    def _made(self, index: int, epoch: int) -> tuple[Any, ...]:
+        """Batch `index` of the published epoch or, where nothing is published, of `epoch` and labelled rows alone."""
+        published = self._board.current or Published(epoch)
         self._board.was_read = True
         selected = published.selected if published.selected is not None and len(published.selected) else None
         epoch, total = published.epoch, self.batch_size
@@ -205,3 +242,9 @@ class TrainingSet(keras.utils.PyDataset):
             for label, factor in self.labeled.class_weight.items():
                 weight = np.where(classes == label, weight * np.float32(factor), weight)
         return x, y, weight
+
+
+def _spec(*arrays: np.ndarray) -> tf.TensorSpec:
+    """What one array of all batches looks like: the batch axis is open, as are sizes that differ."""
+    sizes = [set(each) for each in zip(*(array.shape[1:] for array in arrays), strict=True)]
+    return tf.TensorSpec([None, *(each.pop() if len(each) == 1 else None for each in sizes)], arrays[0].dtype)

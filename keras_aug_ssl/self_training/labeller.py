@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import class_numbers, decisions
 from keras_aug_ssl.self_training import calibration, guards
@@ -183,12 +184,14 @@ class Labeller:
         counts = np.bincount(books.ledger.label[books.selected.rows], minlength=self.outputs.num_classes)
         confidence, mix = float(np.mean(scores.confidence)), counts / max(1, len(books.selected))
         facts = dataclasses.replace(facts, confidence=confidence, mix=mix, prior=self.prior)
-        if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers()):
-            return facts
         x, classes = self._checked
+        route = calling.route_of(self._model, x)
+        norms = any(isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers())
+        if not norms or route in calling.INFERENCE_ONLY:
+            return facts
         inference = np.mean(self._scorer.predict(blocks_of(x)).argmax(axis=1) == classes)
         with unchanged(self._model.non_trainable_variables):
-            raw = self._model(keras.tree.map_structure(tf.convert_to_tensor, x), training=True)
+            raw = route(self._model, keras.tree.map_structure(tf.convert_to_tensor, x), True)
         training = np.mean(self.outputs.probabilities(raw).numpy().argmax(axis=1) == classes)
         return dataclasses.replace(facts, inference=float(inference), training=float(training), labeled=len(classes))
 

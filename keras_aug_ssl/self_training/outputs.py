@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.meaning import reading
+from keras_aug_ssl.meaning import calling, reading
 from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.labels import class_numbers
 
@@ -31,9 +31,8 @@ def read_outputs(owner: str, model: keras.Model, x: Any, y: np.ndarray, kind: st
         checks.fail(
             owner, "model", "compiled with a loss", model.name, "Call model.compile(optimizer, loss=...) before fit."
         )
-    sample = keras.tree.map_structure(lambda part: tf.convert_to_tensor(part[: reading.SAMPLE]), x)
     ask = 'or say kind="classes", kind="labels" or kind="numbers".'
-    return reading.read(owner, model, model(sample, training=False), model.loss, y, kind=kind, ask=ask)
+    return reading.read(owner, model, calling.first_output(model, x), model.loss, y, kind=kind, ask=ask)
 
 
 def spread(head: Head, passes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.calling import Answers
 from keras_aug_ssl.self_training.augmenting import key_of, keyed
 from keras_aug_ssl.self_training.rules import Rule
 from keras_aug_ssl.self_training.teachers import dropout_only
@@ -29,7 +29,7 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
         self._owner, self._model, self._view = owner, model, keyed(owner, "view", rule.view)
         self._dropout = isinstance(rule.passes, int) and self._view is None
         models = [model] * rule.passes if isinstance(rule.passes, int) else list(rule.passes)
-        traced = {id(each): _forward(each, self._dropout) for each in models}
+        traced = {id(each): Answers(owner, each, training=self._dropout) for each in models}
         self._calls = [traced[id(each)] for each in models]
 
     def of(self, x: Any, first: int) -> Iterator[tuple[Any, Any]]:
@@ -53,7 +53,3 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
 
     def __exit__(self, *error: object) -> None:
         self._state.close()
-
-
-def _forward(model: keras.Model, training: bool) -> Any:
-    return tf.function(lambda x: model(x, training=training), autograph=False)

@@ -1,4 +1,4 @@
-"""Scoring a pool with a model: one traced function, one block of rows at a time, features never kept."""
+"""Scoring a pool with a model: traced functions, one block of rows at a time, features never kept."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.calling import Answers
 from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
 from keras_aug_ssl.self_training.outputs import spread
 from keras_aug_ssl.self_training.passes import Passes
@@ -58,7 +59,8 @@ class Scorer:
     """
 
     def __init__(self, owner: str, model: keras.Model, outputs: Head, rules: Sequence[Rule] = ()) -> None:
-        self._owner, self._model, self._outputs, self._rules = owner, model, outputs, tuple(rules)
+        self._owner, self._outputs, self._rules = owner, outputs, tuple(rules)
+        self._answers = Answers(owner, model)
         spread = next((rule for rule in self._rules if rule.passes is not None), None)
         self._passes = None if spread is None else Passes(owner, model, spread)
         steps = (self._probabilities, self._score_block, self._judge_block, self._merge_statistics)
@@ -70,7 +72,8 @@ class Scorer:
         """Returns (N, K) probabilities of all blocks together."""
         found = []
         for x in blocks:
-            probabilities, violation = self._forward(*_padded(x, BLOCK), tf.constant(temperature))
+            x, count = _padded(x, BLOCK)
+            probabilities, violation = self._forward(self._answers(x), count, tf.constant(temperature))
             self._check(violation)
             found.append(probabilities.numpy())
         return np.concatenate(found)
@@ -116,7 +119,8 @@ class Scorer:
             for x in pool.blocks(BLOCK):
                 start = tf.constant(first, tf.int64)
                 if self._passes is None:
-                    block, found, violation = self._score(*_padded(x, BLOCK), divisor, start)
+                    padded, count = _padded(x, BLOCK)
+                    block, found, violation = self._score(self._answers(padded), count, divisor, start)
                     self._check(violation)
                 else:
                     passes = [self._read(call, view, divisor) for call, view in self._passes.of(x, first)]
@@ -131,9 +135,9 @@ class Scorer:
         self._check(self._violation(raw))
         return self._outputs.probabilities(raw, temperature)
 
-    def _score_block(self, x: Any, count: tf.Tensor, temperature: tf.Tensor, first: tf.Tensor) -> Any:
-        """From a block of features to what is kept of its rows, the rules' statistics, and how wrong outputs are."""
-        probabilities, violation = self._probabilities(x, count, temperature)
+    def _score_block(self, raw: tf.Tensor, count: tf.Tensor, temperature: tf.Tensor, first: tf.Tensor) -> Any:
+        """From a block's outputs to what is kept of its rows, the rules' statistics, and how wrong outputs are."""
+        probabilities, violation = self._probabilities(raw, count, temperature)
         return *self._judge_block(probabilities, None, first), violation
 
     def _judge_block(self, probabilities: tf.Tensor, uncertainty: tf.Tensor | None, first: tf.Tensor) -> Any:
@@ -154,8 +158,8 @@ class Scorer:
     def _merge_statistics(self, first: Any, second: Any) -> Any:
         return [rule.merge(a, b) for rule, a, b in zip(self._rules, first, second, strict=True)]
 
-    def _probabilities(self, x: Any, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        raw = self._model(x, training=False)[:count]
+    def _probabilities(self, raw: tf.Tensor, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raw = raw[:count]
         return self._outputs.probabilities(raw, temperature), self._violation(raw)
 
     def _violation(self, raw: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import encode
 from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
@@ -142,8 +143,12 @@ class SelfTrainer(Outcome):
                 if self.reinitialize:
                     model = self._model(number)
             self._labeller.use(model, self._feeder.labeled)
+            # A task that prepares its inputs in a fit of its own takes tf.data, and no PyDataset.
+            own: dict[str, Any] = {"x": self._feeder}
+            if calling.fits_itself(model):
+                own = {"x": self._feeder.as_dataset(), "shuffle": False}
             history = model.fit(
-                self._feeder,
+                **own,
                 epochs=(number + 1) * epochs,
                 initial_epoch=number * epochs,  # a number of its own for each epoch: order and augmentation follow it
                 callbacks=[_Publisher(self._labeller, self._feeder, self._board), *(callbacks() if callbacks else ())],

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_aug_ssl.testing.attack_subject import RADIUS, SHAPE, AttackSubject, network, pictures
+from keras_aug_ssl.testing.attack_subject import RADIUS, SHAPE, AttackSubject, Task, network, pictures
 from keras_aug_ssl.testing.laws import Law, broken, register, same
 
 LAWS: list[Law] = []
@@ -131,6 +131,16 @@ def probabilities_are_as_good_as_logits(subject: AttackSubject) -> None:
     logits = subject.attack()(model, x, decisions).success
     model = network(probabilities=True).become("curved")
     same(subject.attack()(model, x).success, logits, "success on probabilities and on logits")
+
+
+@register(LAWS, "a task's preparation counts")
+def a_tasks_preparation_counts(subject: AttackSubject) -> None:
+    """Of a task that prepares its inputs in `predict`, success is what `predict` says of the examples."""
+    task, x = Task(network().become("curved")), pictures(4)
+    labels = task.predict(x).argmax(axis=1)
+    result = subject.attack()(task, x, labels)
+    now = task.predict(result.x_adv).argmax(axis=1)
+    same(result.success, now != labels, "success told and by predict")
 
 
 @register(LAWS, "config round trip", graphs=True)

@@ -88,6 +88,27 @@ def network(probabilities: bool = False) -> Network:
     return Network(probabilities)
 
 
+class Task(keras.Model):
+    """The network as a task that mirrors values of 0..1 before it answers, as tasks scale theirs."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.network = model
+        self.compile("adam", model.loss)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The network's outputs for inputs that are prepared already."""
+        return self.network(inputs, training=training)
+
+    def preprocess_samples(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """What `predict` does to its inputs, under the name that KerasHub gave it."""
+        return keras.utils.pack_x_y_sample_weight(1.0 - x, y, sample_weight)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The network's outputs for inputs as a user has them."""
+        return np.asarray(self(self.preprocess_samples(x), training=False))
+
+
 def pictures(count: int = 6, seed: int = 0) -> np.ndarray:
     """(count, *SHAPE) float32 in [0, 1], a third of the values exactly at a bound."""
     values = np.random.default_rng(seed).uniform(-0.25, 1.25, (count, *SHAPE))

@@ -126,6 +126,12 @@ class ForgetsItsSteps(BIM):
         return {name: value for name, value in super().get_config().items() if name not in ("steps", "step_size")}
 
 
+class LooksPastThePreparation(Works):
+    def attack_batch(self, victim, x, y, mask=None, given=None):
+        result = super().attack_batch(victim, x, y, mask, given)
+        return dataclasses.replace(result, success=np.argmax(victim.model(result.x_adv), axis=1) != y)
+
+
 BROKEN = {
     "stays in ball and bounds": LeavesTheBall,
     "no radius, no change": AlwaysMoves,
@@ -143,6 +149,7 @@ BROKEN = {
     "mask and bounds of each value hold": ForgetsTheMask,
     "every dtype is read alike": HalvesBytes,
     "probabilities are as good as logits": FearsProbabilities,
+    "a task's preparation counts": LooksPastThePreparation,
     "config round trip": lambda: ForgetsItsSteps(0.3, steps=1, step_size=0.01),
 }
 
