@@ -242,6 +242,10 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         if self._backup is not None:
             self._backup.clear()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the model, which has its own files."""
+        return vars(self) | {"_model": None}
+
     def _due(self, epoch: int) -> bool:
         return epoch >= self.start_epoch and (epoch - self.start_epoch) % self.every == 0
 
@@ -251,8 +255,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         if epochs and self.max_iter and not self._labeller.books.round and not any(map(self._due, epochs)):
             warnings.warn(
                 f"{OWNER}: nothing is selected in this fit, which ends with epoch {epochs[-1]}, counted from 0, while "
-                f"start_epoch is {self.start_epoch}. Pass a lower start_epoch or more epochs; in a loop of fits let the "
-                "epochs count on: fit(epochs=n + 1, initial_epoch=n).",
+                f"start_epoch is {self.start_epoch}. Pass a lower start_epoch or more epochs; in a loop of fits let "
+                "the epochs count on: fit(epochs=n + 1, initial_epoch=n).",
                 stacklevel=2,
             )
 

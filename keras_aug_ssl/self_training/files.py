@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.elements import Watch, are_batches, check_ends
 from keras_aug_ssl.self_training.sources import ArraySource
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -152,12 +153,11 @@ class DatasetSource(ArraySource):
 
     Args:
         owner: the class a user called, for errors.
-        dataset: of single examples of one shape, or of batches whose size is not static.
+        dataset: of single examples of one shape, or of batches.
     """
 
     def __init__(self, owner: str, dataset: tf.data.Dataset) -> None:
-        if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
-            checks.fail(owner, "x", "a finite data set", dataset, "Leave out its repeat().")
+        check_ends(owner, dataset)
         directory = tempfile.TemporaryDirectory(prefix="keras_aug_ssl_pool_", ignore_cleanup_errors=True)
         super().__init__(owner, _spill(owner, dataset, Path(directory.name)))
         self._cleanup = weakref.finalize(self, directory.cleanup)
@@ -166,9 +166,10 @@ class DatasetSource(ArraySource):
 def _spill(owner: str, dataset: tf.data.Dataset, directory: Path) -> Any:
     """Writes all examples and returns memory maps of them, in the structure of an example."""
     specs = keras.tree.flatten(dataset.element_spec)
-    if not all(isinstance(spec, tf.TensorSpec) for spec in specs):
-        checks.fail(owner, "x", "a data set of dense tensors", dataset.element_spec)
-    if not all(spec.shape.rank and spec.shape[0] is None for spec in specs):
+    if not all(isinstance(spec, tf.TensorSpec) and spec.dtype != tf.string for spec in specs):
+        checks.fail(owner, "x", "a data set of dense tensors of numbers", dataset.element_spec)
+    watch = Watch(owner, dataset, directory)
+    if not are_batches(owner, dataset):
         dataset = dataset.batch(256)
     paths = [directory / str(index) for index in range(len(specs))]
     streams = [path.open("wb") for path in paths]
@@ -184,6 +185,7 @@ def _spill(owner: str, dataset: tf.data.Dataset, directory: Path) -> Any:
         for stream, part in zip(streams, parts, strict=True):
             part.tofile(stream)
         total += len(parts[0])
+        watch.check(total)
     for stream in streams:
         stream.close()
     if not total:

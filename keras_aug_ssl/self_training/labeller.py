@@ -183,7 +183,7 @@ class Labeller:
     def _calibration(self) -> tuple[float, Any]:
         """The temperature of this round, and held-out predictions made with it and their labels."""
         temperature = self.choice.temperature
-        if not self.choice.needs_holdout:
+        if self._holdout is None or not self.choice.needs_holdout:
             return float(temperature), None
         rows, labels = self._holdout.rows, self._holdout.labels
         if temperature == CALIBRATED:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.self_training.augmenting import key_of, keyed
 from keras_aug_ssl.self_training.rules import Rule
-from keras_aug_ssl.self_training.teachers import dropout_only
+from keras_aug_ssl.self_training.teachers import dropout_only, in_batches
 
 
 class Passes(contextlib.AbstractContextManager["Passes"]):
@@ -23,13 +23,14 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
         owner: the class a user called, for errors.
         model: what is trained.
         rule: says how many passes, by which models, and of which views.
+        batch_size: rows predicted at once.
     """
 
-    def __init__(self, owner: str, model: keras.Model, rule: Rule) -> None:
+    def __init__(self, owner: str, model: keras.Model, rule: Rule, batch_size: int) -> None:
         self._owner, self._model, self._view = owner, model, keyed(owner, "view", rule.view)
         self._dropout = isinstance(rule.passes, int) and self._view is None
         models = [model] * rule.passes if isinstance(rule.passes, int) else list(rule.passes)
-        traced = {id(each): _forward(each, self._dropout) for each in models}
+        traced = {id(each): _forward(each, self._dropout, batch_size) for each in models}
         self._calls = [traced[id(each)] for each in models]
 
     def of(self, x: Any, first: int) -> Iterator[tuple[Any, Any]]:
@@ -55,5 +56,8 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
         self._state.close()
 
 
-def _forward(model: keras.Model, training: bool) -> Any:
-    return tf.function(lambda x: model(x, training=training), autograph=False)
+def _forward(model: keras.Model, training: bool, batch_size: int) -> Any:
+    def forward(x: Any) -> tf.Tensor:
+        return in_batches(lambda part: model(part, training=training), x, batch_size)
+
+    return tf.function(forward, autograph=False)

@@ -93,7 +93,7 @@ class Table:
 
     def _flat(self) -> dict[str, np.ndarray]:
         """Columns of one value a row."""
-        flat = {}
+        flat: dict[str, np.ndarray] = {}
         for name, column in self._values.items():
             parts = {name: column} if column.ndim == 1 else {f"{name}_{i}": part for i, part in enumerate(column.T)}
             flat |= parts

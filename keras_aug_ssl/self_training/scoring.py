@@ -18,9 +18,13 @@ from keras_aug_ssl.self_training.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.self_training.rules.base import label_of
 from keras_aug_ssl.self_training.rules.fixed import entropy_share
 from keras_aug_ssl.self_training.sources import Blocks
+from keras_aug_ssl.self_training.teachers import in_batches
 
 BATCH_SIZE = 64
-"""Rows scored at once where no training says how many the model has memory for."""
+"""Rows predicted at once where no training says how many the model has memory for."""
+
+BLOCK = 256
+"""Rows read and judged at once, at least: for fewer, calling a graph would cost more than a small model does."""
 
 PART = 2**17
 """Rows weighed at once by a rule that judges them one by one."""
@@ -59,7 +63,7 @@ class Scorer:
         model: any Keras model with one output.
         outputs: how to read it.
         rules: each judges every row by itself. The passes that one of them asks for serve all.
-        batch_size: rows scored at once, such as the model has memory for.
+        batch_size: rows predicted at once, such as the model has memory for.
     """
 
     def __init__(
@@ -71,9 +75,9 @@ class Scorer:
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self._owner, self._model, self._outputs, self._rules = owner, model, outputs, tuple(rules)
-        self._batch_size = batch_size
+        self._batch_size, self._block = batch_size, batch_size * -(-BLOCK // batch_size)
         spread = next((rule for rule in self._rules if rule.passes is not None), None)
-        self._passes = None if spread is None else Passes(owner, model, spread)
+        self._passes = None if spread is None else Passes(owner, model, spread, batch_size)
         steps = (self._probabilities, self._score_block, self._judge_block, self._merge_statistics)
         # Partials, since TensorFlow counts by code: five scorers used once would pass for one traced five times.
         graphs = [tf.function(functools.partial(step), autograph=False) for step in steps]
@@ -82,8 +86,8 @@ class Scorer:
     def predict(self, rows: Blocks, temperature: float = 1.0) -> np.ndarray:
         """Returns (N, K) probabilities."""
         found = []
-        for x in rows.blocks(self._batch_size):
-            probabilities, violation = self._forward(*_padded(x, self._batch_size), tf.constant(temperature))
+        for x in rows.blocks(self._block):
+            probabilities, violation = self._forward(*_padded(x, self._block), tf.constant(temperature))
             self._check(violation)
             found.append(probabilities.numpy())
         return np.concatenate(found)
@@ -131,10 +135,10 @@ class Scorer:
         """How many rows are done, what is kept of a block's rows, and the rules' statistics of it."""
         first, divisor = 0, tf.constant(temperature)
         with contextlib.nullcontext() if self._passes is None else self._passes:
-            for x in pool.blocks(self._batch_size):
+            for x in pool.blocks(self._block):
                 start = tf.constant(first, tf.int64)
                 if self._passes is None:
-                    block, found, violation = self._score(*_padded(x, self._batch_size), divisor, start)
+                    block, found, violation = self._score(*_padded(x, self._block), divisor, start)
                     self._check(violation)
                 else:
                     finite = finite_rows(x)
@@ -145,14 +149,14 @@ class Scorer:
 
     def _read(self, forward: Any, x: Any, finite: tf.Tensor | None, temperature: tf.Tensor) -> tf.Tensor:
         """Probabilities of a block, checked."""
-        x, count = _padded(x, self._batch_size)
+        x, count = _padded(x, self._block)
         raw = forward(x)[:count]
         self._check(self._violation(_only(finite, raw)))
         return self._outputs.probabilities(raw, temperature)
 
     def _score_block(self, x: Any, count: tf.Tensor, temperature: tf.Tensor, first: tf.Tensor) -> Any:
         """From a block of features to what is kept of its rows, the rules' statistics, and how wrong outputs are."""
-        raw, finite = self._model(x, training=False)[:count], finite_rows(x)
+        raw, finite = self._raw(x)[:count], finite_rows(x)
         finite = None if finite is None else finite[:count]
         probabilities = self._outputs.probabilities(raw, temperature)
         return *self._judge_block(probabilities, None, finite, first), self._violation(_only(finite, raw))
@@ -180,8 +184,11 @@ class Scorer:
         return [rule.merge(a, b) for rule, a, b in zip(self._rules, first, second, strict=True)]
 
     def _probabilities(self, x: Any, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        raw = self._model(x, training=False)[:count]
+        raw = self._raw(x)[:count]
         return self._outputs.probabilities(raw, temperature), self._violation(raw)
+
+    def _raw(self, x: Any) -> tf.Tensor:
+        return in_batches(lambda part: self._model(part, training=False), x, self._batch_size)
 
     def _violation(self, raw: tf.Tensor) -> tf.Tensor:
         return tf.where(tf.reduce_all(tf.math.is_finite(raw)), self._outputs.violation(raw), np.nan)

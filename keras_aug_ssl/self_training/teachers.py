@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -27,6 +27,27 @@ def unchanged(variables: Iterable[Any]) -> Iterator[None]:
 def value_of(variable: Any) -> tf.Tensor:
     """A copy of what a Keras variable holds."""
     return tf.identity(variable.value)
+
+
+def in_batches(call: Callable[[Any], tf.Tensor], x: Any, batch_size: int) -> tf.Tensor:
+    """Calls a model on a block of rows, in one graph but a batch after the other, so that it needs a batch's memory.
+
+    Args:
+        call: from a batch to its outputs.
+        x: (N, ...) tensors, N a multiple of `batch_size`.
+        batch_size: rows at once.
+
+    Returns:
+        (N, ...) float32 outputs.
+    """
+    leading = [keras.tree.flatten(x)[0].shape[0] // batch_size, batch_size]
+    if leading[0] == 1:
+        return tf.cast(call(x), tf.float32)
+    parts = keras.tree.map_structure(lambda part: tf.reshape(part, leading + part.shape[1:]), x)
+    found = tf.map_fn(
+        lambda part: tf.cast(call(part), tf.float32), parts, parallel_iterations=1, fn_output_signature=tf.float32
+    )
+    return tf.reshape(found, [-1, *found.shape[2:]])
 
 
 def training_state(model: keras.Model) -> list[np.ndarray]:

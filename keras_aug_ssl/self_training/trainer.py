@@ -140,6 +140,7 @@ class SelfTrainer(Outcome):
         model = self._resume(self._backup.load(finished[-1])) if self._backup and finished else self._model(0)
         for number in range(self._run.finished, self.rounds + 1):
             if number:
+                self._check_finite(number - 1)
                 for alarm in self._labeller.run_round(verbose=verbose == 1):
                     warnings.warn(str(alarm), stacklevel=2)
                 if self.reinitialize:
@@ -154,7 +155,7 @@ class SelfTrainer(Outcome):
                 verbose=verbose,
             )
             self._run.add(model, _plain(history.history), validation_data)
-            self.model_ = self._run.best_model or model
+            self.model_ = model if self._run.best_model is None else self._run.best_model
             if self._backup is not None:
                 self._save(self._backup, model)
         self.model_ = self._best(model)
@@ -183,11 +184,19 @@ class SelfTrainer(Outcome):
         """Number of the round whose model was kept."""
         return self._run.best
 
+    def _check_finite(self, number: int) -> None:
+        """Raises when a training diverged whose model is to label next."""
+        if not math.isfinite(self._run.histories[number].get("loss", [0.0])[-1]):
+            checks.fail(
+                OWNER, "build_model", "a model whose loss stays finite in training", f"NaN in training {number}",
+                "Lower its learning rate. The best model before is in model_.",
+            )  # fmt: skip
+
     def _best(self, last: keras.Model) -> keras.Model:
         """The model of the best round, with the weights it had then."""
         run = self._run
         if run.best_model is None:  # it was trained before an interruption
-            run.best_model = last if run.best == run.finished - 1 else self._model(run.best)
+            run.best_model = last if not self.reinitialize or run.best == run.finished - 1 else self._model(run.best)
             self._labeller.use(run.best_model, self._feeder.labeled, self._feeder.batch_size)  # builds it
         run.best_model.set_weights(run.best_weights)  # trained on since, if it is the one model of all rounds
         return run.best_model

@@ -183,3 +183,28 @@ def test_bad_arguments_are_named(make):
 def test_wrong_kinds_are_named(make):
     with pytest.raises(TypeError, match="`"):
         make()
+
+
+@pytest.mark.parametrize("rule", [rules.FreeThreshold(), rules.FlexThreshold(0.9)])
+def test_an_output_without_a_class_changes_nothing(rule):
+    p = np.concatenate([two(*[0.99] * 30), two(*[0.97] * 20, label=1), two(0.6, 0.7)])
+    ghost = np.concatenate([p, np.zeros((len(p), 1), np.float32)], axis=1)
+    sure_ghost = np.array([[0.0, 0.02, 0.98]], np.float32)
+    expected = rule(p, prior=[0.5, 0.5])
+    weights = rule(np.concatenate([ghost, sure_ghost]), prior=[0.5, 0.5, 0.0])
+    np.testing.assert_array_equal(weights[:-1], expected)
+    assert weights[-1] == 0 and not expected.all()
+    np.testing.assert_array_equal(rule(ghost, prior=[0.5, 0.5, 0.0]), expected)
+
+
+def test_a_class_without_labelled_rows_has_no_quota():
+    p = np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.0, 0.1, 0.9]], np.float32)
+    np.testing.assert_array_equal(rules.TopFraction(1.0)(p, prior=[0.5, 0.5, 0.0]), [1, 1, 0])
+
+
+def test_shares_of_large_pools_are_exact():
+    prior = np.array([0.1, 0.9], np.float32)  # 0.1 in float32 is 0.100000001
+    p = np.tile(two(0.9, 0.4), (500_000, 1))
+    assert rules.TopFraction(0.2)(p, prior=prior).sum() == 200_000
+    spread = np.random.default_rng(0).random(1_000_000)
+    assert rules.LowVariance(0.2)(np.zeros(1_000_000), spread).sum() == 200_000

@@ -117,12 +117,16 @@ def test_new_callbacks_for_every_training():
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     class Fail(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            if epoch == 7:
+            seen.append(epoch)
+            if len(seen) == 8:
                 raise KeyboardInterrupt
+
+    seen = []
 
     whole = trained(validation_data=(POOL, HIDDEN))
     with pytest.raises(KeyboardInterrupt):
         trained(validation_data=(POOL, HIDDEN), backup_dir=tmp_path, callbacks=lambda: [Fail()])
+    assert seen == [0, 1, 2, 0, 1, 2, 0, 1], "callbacks see every training begin with epoch 0"
     resumed = trained(validation_data=(POOL, HIDDEN), backup_dir=tmp_path)
     assert equal_weights(whole.model_, resumed.model_)
     assert resumed.scores_ == whole.scores_ and resumed.best_round_ == whole.best_round_
