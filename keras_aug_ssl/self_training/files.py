@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import tempfile
 import weakref
@@ -159,7 +160,11 @@ class DatasetSource(ArraySource):
     def __init__(self, owner: str, dataset: tf.data.Dataset) -> None:
         check_ends(owner, dataset)
         directory = tempfile.TemporaryDirectory(prefix="keras_aug_ssl_pool_", ignore_cleanup_errors=True)
-        super().__init__(owner, _spill(owner, dataset, Path(directory.name)))
+        try:
+            super().__init__(owner, _spill(owner, dataset, Path(directory.name)))
+        except BaseException:
+            directory.cleanup()
+            raise
         self._cleanup = weakref.finalize(self, directory.cleanup)
 
 
@@ -172,22 +177,21 @@ def _spill(owner: str, dataset: tf.data.Dataset, directory: Path) -> Any:
     if not are_batches(owner, dataset):
         dataset = dataset.batch(256)
     paths = [directory / str(index) for index in range(len(specs))]
-    streams = [path.open("wb") for path in paths]
     shapes: list[tuple[int, ...]] = []
     total = 0
-    for batch in dataset.as_numpy_iterator():
-        parts = [np.asarray(part) for part in keras.tree.flatten(batch)]
-        shapes = shapes or [part.shape[1:] for part in parts]
-        if [part.shape[1:] for part in parts] != shapes:
-            checks.fail(
-                owner, "x", f"a data set of examples of one shape, {shapes}", [part.shape[1:] for part in parts]
-            )
-        for stream, part in zip(streams, parts, strict=True):
-            part.tofile(stream)
-        total += len(parts[0])
-        watch.check(total)
-    for stream in streams:
-        stream.close()
+    with contextlib.ExitStack() as opened:
+        streams = [opened.enter_context(path.open("wb")) for path in paths]
+        for batch in dataset.as_numpy_iterator():
+            parts = [np.asarray(part) for part in keras.tree.flatten(batch)]
+            shapes = shapes or [part.shape[1:] for part in parts]
+            if [part.shape[1:] for part in parts] != shapes:
+                checks.fail(
+                    owner, "x", f"a data set of examples of one shape, {shapes}", [part.shape[1:] for part in parts]
+                )
+            for stream, part in zip(streams, parts, strict=True):
+                part.tofile(stream)
+            total += len(parts[0])
+            watch.check(total)
     if not total:
         return keras.tree.map_structure(lambda spec: np.empty((0, 1), spec.dtype.as_numpy_dtype), dataset.element_spec)
     maps = [

@@ -165,7 +165,8 @@ class SelfTrainer(Outcome):
 
     def __getattr__(self, name: str) -> Any:
         """Says, of what `fit` makes, that it has not been called."""
-        if name in ("_labeller", "_feeder", "_run", "model_"):
+        made = ("_labeller", "_feeder", "_run", "model_")
+        if "_run" not in vars(self) and (name in made or hasattr(type(self), name)):
             raise AttributeError(f"{OWNER}: nothing is known before `fit`. Call fit(x, y, pool) first.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
