@@ -29,6 +29,7 @@ from keras_aug_ssl.self_training.teachers import set_training_state, training_st
 from keras_aug_ssl.self_training.training_set import make_training_set
 
 OWNER = "SelfTraining"
+START_EPOCH = 5
 DEFAULTS = {CLASSES: Threshold(0.95), LABELS: Decided(), NUMBERS: LowVariance()}
 
 
@@ -47,9 +48,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         select: a rule, or a function from (N, K) probabilities to (N,) weights in [0, 1]. None is `Threshold(0.95)`,
             `Decided()` for several labels, and `LowVariance()` for regression. With ten labels a class or fewer, and a
             pool with their class mix, `FreeThreshold()` and `TopFraction(0.2, step=0.05)` learn more.
-        start_epoch: first epoch, counted from 0, that trains on pseudo-labels; a `fit` that ends before it warns. In a
-            loop of fits it is counted over all of them if each is told where it begins: `fit(epochs=n + 1,
-            initial_epoch=n)`.
+        start_epoch: first epoch, counted from 0, that trains on pseudo-labels; None is 5. A `fit` that ends before it
+            warns, unless it ends just there, as the first part of a longer training does. In a loop of fits tell each
+            where it begins: `fit(epochs=n + 1, initial_epoch=n)`.
         every: epochs from one selection to the next.
         max_iter: most selections; None for as many as the epochs allow, 0 for none.
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
@@ -99,7 +100,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         pool: Any,
         select: Rule | Callable[[np.ndarray], Any] | None = None,
         *,
-        start_epoch: int = 5,
+        start_epoch: int | None = None,
         every: int = 1,
         max_iter: int | None = None,
         labels: str = "hard",
@@ -119,7 +120,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             labels=labels, relabel=relabel, weight=weight, temperature=temperature, teacher=teacher, prior=prior,
         )  # fmt: skip
         self._labeller = Labeller(OWNER, pool, choice, oracle, holdout)
-        self.start_epoch = checks.integer(OWNER, "start_epoch", start_epoch, 0)
+        self._start_is_given = start_epoch is not None
+        self.start_epoch = START_EPOCH if start_epoch is None else checks.integer(OWNER, "start_epoch", start_epoch, 0)
         self.every = checks.integer(OWNER, "every", every, 1)
         self.max_iter = math.inf if max_iter is None else checks.integer(OWNER, "max_iter", max_iter, 0)
         self.on_alarm = checks.one_of(OWNER, "on_alarm", on_alarm, ("warn", "pause", "rollback"))
@@ -201,6 +203,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
                 OWNER, "training_set.use_multiprocessing", "False", True,
                 "Other processes don't see what is selected; several threads do: workers=2.",
             )  # fmt: skip
+        self._was_idle = self._finished_epochs is not None and not self._labeller.books.round
         self._labeller.use(self.model, feeder.labeled, feeder.batch_size)
         self._board.was_read = False
         self._starting = True
@@ -252,13 +255,16 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     def _tell_of_no_selection(self, first: int) -> None:
         """Warns when this fit ends before the first selection: it would train on labelled rows alone, and silently."""
         epochs = range(first, self.params.get("epochs") or first)
-        if epochs and self.max_iter and not self._labeller.books.round and not any(map(self._due, epochs)):
-            warnings.warn(
-                f"{OWNER}: nothing is selected in this fit, which ends with epoch {epochs[-1]}, counted from 0, while "
-                f"start_epoch is {self.start_epoch}. Pass a lower start_epoch or more epochs; in a loop of fits let "
-                "the epochs count on: fit(epochs=n + 1, initial_epoch=n).",
-                stacklevel=2,
-            )
+        if not epochs or not self.max_iter or self._labeller.books.round or any(map(self._due, epochs)):
+            return
+        if self._start_is_given and epochs.stop == self.start_epoch and not self._was_idle:
+            return  # the first part of a longer training
+        warnings.warn(
+            f"{OWNER}: nothing is selected in this fit, which ends with epoch {epochs[-1]}, counted from 0, while "
+            f"start_epoch is {self.start_epoch}. Pass a lower start_epoch or more epochs; in a loop of fits let the "
+            "epochs count on: fit(epochs=n + 1, initial_epoch=n).",
+            stacklevel=2,
+        )
 
     def _select(self) -> None:
         """Runs a round, and undoes it when it alarms and that is wanted."""

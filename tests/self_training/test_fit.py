@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -322,3 +324,27 @@ def test_a_model_is_never_asked_for_more_rows_than_it_is_trained_on():
     st = kas.SelfTraining(POOL, kas.rules.Threshold(0.0) & kas.rules.Uncertainty(1.0, passes=2), start_epoch=0)
     run(st, model, epochs=1, task=task, batch_size=4, steps=1)
     assert max(size for size in sizes if size) == 4 and st.table()["selected"].all()
+
+
+@pytest.mark.parametrize(
+    ("options", "fits", "warned"),
+    [
+        ({}, [(0, 5)], [0]),
+        ({}, [(0, 6)], []),
+        ({"start_epoch": 4}, [(0, 3)], [0]),
+        ({"start_epoch": 2}, [(0, 2), (2, 3)], []),
+        ({"start_epoch": 1}, [(0, 1), (0, 1)], [1]),
+        ({"start_epoch": 1}, [(0, 1), (1, 2), (2, 3)], []),
+        ({"start_epoch": 1, "every": 5}, [(0, 2), (2, 3)], []),
+        ({"max_iter": 0}, [(0, 2)], []),
+    ],
+)
+def test_a_fit_that_ends_before_the_first_selection_says_so(options, fits, warned):
+    st, model = kas.SelfTraining(POOL, kas.rules.TopK(3), **options), network()
+    made = st.training_set(X, Y, batch_size=8, steps=1)
+    for number, (first, stop) in enumerate(fits):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(made, epochs=stop, initial_epoch=first, callbacks=[st], verbose=0)
+        said = [each for each in caught if "nothing is selected in this fit" in str(each.message)]
+        assert bool(said) == (number in warned)
