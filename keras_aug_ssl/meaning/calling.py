@@ -23,7 +23,10 @@ from keras_aug_ssl import checks
 Route = Callable[[keras.Model, Any, bool | None], Any]
 
 ROWS = 32
-"""Rows that show what outputs look like, and on which a route is compared with `predict`."""
+"""Rows on which a route is compared with `predict`, at full and at half their values."""
+
+FEW = 4
+"""Rows that show what outputs look like: no more than the smallest batches, for which a model may have memory."""
 
 _KNOWN: weakref.WeakKeyDictionary[keras.Model, tuple[Any, Route]] = weakref.WeakKeyDictionary()
 
@@ -113,7 +116,7 @@ def graph_route(owner: str, model: keras.Model, x: Any = None, *, training: bool
 
 def first_output(model: keras.Model, x: Any) -> Any:
     """What a model puts out for the first few of some inputs; shows what outputs look like, and builds it."""
-    first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:ROWS]), x)
+    first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:FEW]), x)
     return route_of(model, x)(model, first, False)
 
 
@@ -123,11 +126,14 @@ class Answers:
     Args:
         owner: who asks, for errors.
         model: any Keras model.
+        batch_size: rows at once, of which a block holds a multiple; None takes a block at once.
         training: call it in training mode, as dropout needs.
     """
 
-    def __init__(self, owner: str, model: keras.Model, *, training: bool = False) -> None:
-        self._owner, self._model, self._training = owner, model, training
+    def __init__(
+        self, owner: str, model: keras.Model, batch_size: int | None = None, *, training: bool = False
+    ) -> None:
+        self._owner, self._model, self._batch_size, self._training = owner, model, batch_size, training
         self._call: Callable[[Any], Any] | None = None
 
     def __call__(self, x: Any) -> Any:
@@ -141,7 +147,31 @@ class Answers:
         route = graph_route(self._owner, model, x, training=True) if training else route_of(model, x)
         if route is by_predict:
             return lambda block: by_predict(model, block, False)
-        return _graph(route, model, training)
+        if self._batch_size is None:
+            return _graph(route, model, training)
+        follow = functools.partial(_follow, route, model, training)
+        return tf.function(functools.partial(in_batches, follow, self._batch_size), autograph=False)
+
+
+def in_batches(call: Callable[[Any], Any], batch_size: int, x: Any) -> tf.Tensor:
+    """Calls a model on a block of rows, in one graph but a batch after the other, so that it needs a batch's memory.
+
+    Args:
+        call: from a batch to its outputs.
+        batch_size: rows at once.
+        x: (N, ...) tensors, N a multiple of `batch_size`.
+
+    Returns:
+        (N, ...) float32 outputs.
+    """
+    leading = [keras.tree.flatten(x)[0].shape[0] // batch_size, batch_size]
+    if leading[0] == 1:
+        return tf.cast(call(x), tf.float32)
+    parts = keras.tree.map_structure(lambda part: tf.reshape(part, leading + part.shape[1:]), x)
+    found = tf.map_fn(
+        lambda part: tf.cast(call(part), tf.float32), parts, parallel_iterations=1, fn_output_signature=tf.float32
+    )
+    return tf.reshape(found, [-1, *found.shape[2:]])
 
 
 def _graph(route: Route, model: keras.Model, training: bool | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -30,9 +31,11 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
     names = inspect.signature(call.call if isinstance(call, keras.layers.Layer) else call).parameters
     everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
     fixed = {"training": True} if "training" in names or (everything and "seed" not in names) else {}
-    if "seed" in names:
-        return lambda x, key: keras.tree.map_structure(np.asarray, call(x, **fixed, seed=key))
-    return lambda x, key: keras.tree.map_structure(np.asarray, call(x, **fixed))
+    return functools.partial(_call, call, fixed, "seed" in names)
+
+
+def _call(call: Callable[..., Any], fixed: dict[str, Any], seeded: bool, x: Any, key: np.ndarray) -> Any:
+    return keras.tree.map_structure(np.asarray, call(x, **fixed, seed=key) if seeded else call(x, **fixed))
 
 
 def harder(augment: Augmentation | None, x: Any) -> Augmentation | None:
@@ -49,12 +52,12 @@ def harder(augment: Augmentation | None, x: Any) -> Augmentation | None:
     if augment is None or not images:
         return augment
     erase = RandomErasing(fill_value=float(np.mean(x, dtype=np.float64)), data_format="channels_last")
+    return functools.partial(_augment_and_erase, augment, erase)
 
-    def augment_and_erase(inputs: Any, key: np.ndarray) -> Any:
-        augmented = augment(inputs, key)
-        return np.asarray(erase(augmented, seed=key_of(*key.tolist()))) if np.ndim(augmented) == 4 else augmented
 
-    return augment_and_erase
+def _augment_and_erase(augment: Augmentation, erase: RandomErasing, inputs: Any, key: np.ndarray) -> Any:
+    augmented = augment(inputs, key)
+    return np.asarray(erase(augmented, seed=key_of(*key.tolist()))) if np.ndim(augmented) == 4 else augmented
 
 
 def key_of(*numbers: int) -> np.ndarray:

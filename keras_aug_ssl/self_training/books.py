@@ -31,10 +31,10 @@ class Books:
     facts: Facts | None = None
 
     @classmethod
-    def empty(cls, size: int) -> Books:
-        """Returns the books before the first round."""
+    def empty(cls, size: int, targets: int | None = None) -> Books:
+        """Returns the books before the first round, of a pool with this size and so many targets a row."""
         nothing = Selected(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
-        return cls(Ledger(size), nothing)
+        return cls(Ledger(size, targets), nothing)
 
     def copy(self) -> Books:
         """Returns books that further rounds of these leave alone."""

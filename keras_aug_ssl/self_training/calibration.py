@@ -20,10 +20,11 @@ from keras_aug_ssl.self_training.choice import as_rule
 from keras_aug_ssl.self_training.outputs import class_prior, read_outputs
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.rules import Context, Rule
-from keras_aug_ssl.self_training.scoring import Scorer, blocks_of
+from keras_aug_ssl.self_training.scoring import BATCH_SIZE, Scorer
 from keras_aug_ssl.self_training.sources import ArraySource, Joined
 
 BINS = 15
+SHARPNESS = 0.01, 100.0  # of inverse temperatures; contrastive heads divide by 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +130,9 @@ def temperature(probabilities: Any, labels: Any) -> float:
         labels: (M,) their true classes, or (M, K) one-hot.
 
     Returns:
-        A number in [0.05, 20]: above 1 for an over-confident model.
+        A number in [0.01, 100]: above 1 for an over-confident model. Where all held-out rows are right, the sharper the
+        likelier, without an end, though M rows can't tell 1 - 1 / M from certainty. So it is never so low that the mean
+        confidence exceeds (M + 1) / (M + 2), Laplace's estimate of the accuracy where M of M rows are right.
 
     Example:
         >>> import numpy as np
@@ -145,7 +148,20 @@ def temperature(probabilities: Any, labels: Any) -> float:
         scaled = logits * inverse
         return float(np.mean(np.logaddexp.reduce(scaled, axis=1) - scaled[rows, labels]))
 
-    return 1.0 / _minimum(loss, 0.05, 20.0)
+    def confidence(inverse: float) -> float:
+        scaled = logits * inverse
+        return float(np.mean(np.exp(scaled.max(axis=1) - np.logaddexp.reduce(scaled, axis=1))))
+
+    likeliest, most = _minimum(loss, *SHARPNESS), (len(rows) + 1) / (len(rows) + 2)
+    return 1.0 / (likeliest if confidence(likeliest) <= most else _crossing(confidence, most, *SHARPNESS))
+
+
+def _crossing(rising: Any, value: float, low: float, high: float) -> float:
+    """Where a rising function of one number > 0 takes a value, by halving the interval of logarithms."""
+    while high > low * (1.0 + 1e-6):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if rising(middle) < value else (low, middle)
+    return low
 
 
 def _minimum(function: Any, low: float, high: float) -> float:
@@ -219,7 +235,16 @@ class DryRun:
         return f"{self.rule!r} would add {self.added} of {self.rows} rows ({counts}) at {expected}"
 
 
-def dry_run(model: keras.Model, pool: Any, select: Any, x: Any, y: Any, *, temperature: float | None = None) -> DryRun:
+def dry_run(
+    model: keras.Model,
+    pool: Any,
+    select: Any,
+    x: Any,
+    y: Any,
+    *,
+    temperature: float | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> DryRun:
     """Says what a rule would take from a pool now, and how many of the labels to expect right.
 
     The precision is that of the held-out rows that the rule takes when they are mixed into the pool.
@@ -231,6 +256,7 @@ def dry_run(model: keras.Model, pool: Any, select: Any, x: Any, y: Any, *, tempe
         x: (M, ...) held-out inputs, like the pool's rows.
         y: (M,) their classes, or (M, K) one-hot. Rows the model was trained on make the result too good.
         temperature: divides the logits; None is 1.
+        batch_size: rows scored at once, >= 1.
 
     Example:
         >>> import keras
@@ -252,8 +278,8 @@ def dry_run(model: keras.Model, pool: Any, select: Any, x: Any, y: Any, *, tempe
     if not outputs.single:
         checks.fail(owner, "model", "a classifier with one class a row", outputs.kind)
     prior, truth = class_prior(outputs, labels, owner), class_numbers(labels)
-    scorer = Scorer(owner, model, outputs, [rule])
-    known = scorer.predict(blocks_of(inputs.arrays), divisor), truth
+    scorer = Scorer(owner, model, outputs, [rule], checks.integer(owner, "batch_size", batch_size, 1))
+    known = scorer.predict(inputs, divisor), truth
     context = Context(prior, 1, known)
     alone = scorer.scan(pool, context, temperature=divisor)
     mixed = scorer.scan(Joined(pool, inputs), context, temperature=divisor)

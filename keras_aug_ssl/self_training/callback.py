@@ -30,6 +30,7 @@ from keras_aug_ssl.self_training.teachers import set_training_state, training_st
 from keras_aug_ssl.self_training.training_set import make_training_set
 
 OWNER = "SelfTraining"
+START_EPOCH = 5
 DEFAULTS = {CLASSES: Threshold(0.95), LABELS: Decided(), NUMBERS: LowVariance()}
 
 
@@ -48,7 +49,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         select: a rule, or a function from (N, K) probabilities to (N,) weights in [0, 1]. None is `Threshold(0.95)`,
             `Decided()` for several labels, and `LowVariance()` for regression. With ten labels a class or fewer, and a
             pool with their class mix, `FreeThreshold()` and `TopFraction(0.2, step=0.05)` learn more.
-        start_epoch: first epoch, counted from 0, that trains on pseudo-labels.
+        start_epoch: first epoch, counted from 0, that trains on pseudo-labels; None is 5. A `fit` that ends before it
+            warns, unless it ends just there, as the first part of a longer training does. In a loop of fits tell each
+            where it begins: `fit(epochs=n + 1, initial_epoch=n)`.
         every: epochs from one selection to the next.
         max_iter: most selections; None for as many as the epochs allow, 0 for none.
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
@@ -65,7 +68,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             the last activation and the labels, as `fit` takes them; the error where they leave it open asks for it.
         oracle: true labels of the pool, (N,) or one-hot, to log how many pseudo-labels are right. Nothing learns from
             them.
-        holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
+        holdout: `(x, y)` rows that are not trained on and their classes, for `TargetPrecision` and
+            `temperature="calibrated"`.
         teacher: `"current"` weights label, or their `"average"`, which the optimizer keeps (`use_ema=True`).
         on_alarm: what happens when a selection looks wrong: `"warn"` says so; `"pause"` also leaves the pool as it was;
             `"rollback"` also takes model, optimizer and pool back to before the last selection that was accepted.
@@ -99,7 +103,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         pool: Any,
         select: Rule | Callable[[np.ndarray], Any] | None = None,
         *,
-        start_epoch: int = 5,
+        start_epoch: int | None = None,
         every: int = 1,
         max_iter: int | None = None,
         labels: str = "hard",
@@ -121,7 +125,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             kind=kind,
         )  # fmt: skip
         self._labeller = Labeller(OWNER, pool, choice, oracle, holdout)
-        self.start_epoch = checks.integer(OWNER, "start_epoch", start_epoch, 0)
+        self._start_is_given = start_epoch is not None
+        self.start_epoch = START_EPOCH if start_epoch is None else checks.integer(OWNER, "start_epoch", start_epoch, 0)
         self.every = checks.integer(OWNER, "every", every, 1)
         self.max_iter = math.inf if max_iter is None else checks.integer(OWNER, "max_iter", max_iter, 0)
         self.on_alarm = checks.one_of(OWNER, "on_alarm", on_alarm, ("warn", "pause", "rollback"))
@@ -199,7 +204,13 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
                 "fit", "steps_per_epoch", f"left out, or {len(feeder)}", self.params["steps"],
                 "Set the number of batches by training_set(..., steps=...), and give that set to fit.",
             )  # fmt: skip
-        self._labeller.use(self.model, feeder.labeled)
+        if feeder.use_multiprocessing and feeder.workers > 0:
+            checks.fail(
+                OWNER, "training_set.use_multiprocessing", "False", True,
+                "Other processes don't see what is selected; several threads do: workers=2.",
+            )  # fmt: skip
+        self._was_idle = self._finished_epochs is not None and not self._labeller.books.round
+        self._labeller.use(self.model, feeder.labeled, feeder.batch_size)
         self._board.was_read = False
         self._starting = True
         if self._backup is not None and self._backup.epochs():
@@ -212,9 +223,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         if self._starting:
             self._take_up(epoch)
             self._starting = False
+            self._tell_of_no_selection(epoch)
         labeller = self._labeller
-        due = epoch >= self.start_epoch and (epoch - self.start_epoch) % self.every == 0
-        if due and labeller.books.round < self.max_iter and not labeller.finished:
+        if self._due(epoch) and labeller.books.round < self.max_iter and not labeller.finished:
             self._select()
         code = functools.partial(encode, labeller.outputs, like=self._feeder().labeled.y[:1])
         self._board.current = Published(epoch, labeller.books.selected, code)
@@ -240,6 +251,27 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         if self._backup is not None:
             self._backup.clear()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the model, which has its own files."""
+        return vars(self) | {"_model": None}
+
+    def _due(self, epoch: int) -> bool:
+        return epoch >= self.start_epoch and (epoch - self.start_epoch) % self.every == 0
+
+    def _tell_of_no_selection(self, first: int) -> None:
+        """Warns when this fit ends before the first selection: it would train on labelled rows alone, and silently."""
+        epochs = range(first, self.params.get("epochs") or first)
+        if not epochs or not self.max_iter or self._labeller.books.round or any(map(self._due, epochs)):
+            return
+        if self._start_is_given and epochs.stop == self.start_epoch and not self._was_idle:
+            return  # the first part of a longer training
+        warnings.warn(
+            f"{OWNER}: nothing is selected in this fit, which ends with epoch {epochs[-1]}, counted from 0, while "
+            f"start_epoch is {self.start_epoch}. Pass a lower start_epoch or more epochs; in a loop of fits let the "
+            "epochs count on: fit(epochs=n + 1, initial_epoch=n).",
+            stacklevel=2,
+        )
+
     def _select(self) -> None:
         """Runs a round, and undoes it when it alarms and that is wanted."""
         labeller = self._labeller
@@ -250,7 +282,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         for alarm in alarms:
             warnings.warn(str(alarm), stacklevel=2)
         self.alarms_ += alarms
-        if alarms and before is not None:
+        if before is not None and any(alarm.undoable for alarm in alarms):
             labeller.books = before
             if self.on_alarm == "rollback":
                 labeller.books = self._rewinder.rewind(self.model, before)
@@ -269,7 +301,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
                 )  # fmt: skip
             self._restore(self._backup.load(epoch))
         elif epoch == 0 or epoch != self._finished_epochs:
-            self._labeller.books = Books.empty(len(self.pool))
+            self._labeller.begin()
             self.alarms_ = []
             self._rewinder = Rewinder()
 

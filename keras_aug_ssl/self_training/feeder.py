@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -83,6 +82,9 @@ class TrainingSet(keras.utils.PyDataset):
     so a resumed run continues exactly. `fit` asks for batches in an order drawn from Python's global random state; with
     one worker they come in their own order all the same, with more only under `fit(shuffle=False)`.
 
+    Inputs have one dtype in all batches, which holds both kinds of rows as they are augmented: `fit` takes the dtype of
+    the first batches and casts the others to it.
+
     Args:
         labeled: the rows with labels.
         pool: where selected rows are read.
@@ -113,7 +115,8 @@ class TrainingSet(keras.utils.PyDataset):
         self._pool, self._board, self._steps = pool, board, steps
         self._labeled_fraction, self._augment = labeled_fraction, augment
         self._augment_pseudo = augment_pseudo
-        self._epoch, self._inside, self._turns = 0, False, itertools.count()
+        self._epoch, self._inside, self._turn = 0, False, 0
+        self._dtypes: Any = None
         self._orders: dict[tuple[int, ...], np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -121,21 +124,22 @@ class TrainingSet(keras.utils.PyDataset):
 
     def on_epoch_begin(self) -> None:
         """Notes that an epoch runs."""
-        self._inside, self._turns = True, itertools.count()
+        self._inside, self._turn = True, 0
 
     def on_epoch_end(self) -> None:
         """Counts epochs for a fit without the callback; Keras calls it once more before each fit begins."""
         if not self._inside:
-            self._epoch, self._board.current = 0, None
+            self._epoch = 0
         elif self._board.current is None:
             self._epoch += 1
-        self._inside = False
+        # The callback publishes anew for each epoch. Without it, what an interrupted fit left would be used.
+        self._inside, self._board.current = False, None
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Returns batch `index`, `(x, y)` or `(x, y, sample_weight)`; while `fit` runs an epoch, the next one."""
         if self._inside and self.workers <= 1:
-            index = next(self._turns)
-        return self._made(index, self._epoch)
+            index, self._turn = self._turn, self._turn + 1
+        return self._made(index, self._board.current or Published(self._epoch))
 
     @property
     def __array_interface__(self) -> NoReturn:
@@ -151,26 +155,28 @@ class TrainingSet(keras.utils.PyDataset):
         Every pass over it is an epoch and reads what is selected then, so `cache`, `shuffle` and `repeat` would mix
         epochs. Without the callback epochs are counted by passes that came to their end.
         """
-        self._board.current, finished = None, 0
+        self._board.current, finished, seen = None, 0, None
 
         def batches() -> Iterator[tuple[Any, ...]]:
-            nonlocal finished
-            epoch = finished
+            nonlocal finished, seen
+            epoch, current = finished, self._board.current
+            # The callback publishes anew for each epoch. What was seen before, an interrupted fit left.
+            published = Published(epoch) if current is None or current is seen else current
+            seen = current
             for index in range(self._steps):
-                batch = self._made(index, epoch)
+                batch = self._made(index, published)
                 if index + 1 == self._steps:
                     finished = epoch + 1
                 yield batch
 
         # Keras looks at two batches of a `PyDataset` for the sizes that differ; equal graphs give equal bits.
-        looked_at = [self._made(index, 0) for index in range(min(2, self._steps))]
+        looked_at = [self._made(index, Published(0)) for index in range(min(2, self._steps))]
         signature = keras.tree.map_structure(_spec, *looked_at)
         dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
         return dataset.apply(tf.data.experimental.assert_cardinality(self._steps)).prefetch(tf.data.AUTOTUNE)
 
-    def _made(self, index: int, epoch: int) -> tuple[Any, ...]:
-        """Batch `index` of the published epoch or, where nothing is published, of `epoch` and labelled rows alone."""
-        published = self._board.current or Published(epoch)
+    def _made(self, index: int, published: Published) -> tuple[Any, ...]:
+        """Batch `index` of a published epoch."""
         self._board.was_read = True
         selected = published.selected if published.selected is not None and len(published.selected) else None
         epoch, total = published.epoch, self.batch_size
@@ -234,7 +240,19 @@ class TrainingSet(keras.utils.PyDataset):
     def _augmented(self, augment: Augmentation | None, x: Any, stream: tuple[int, ...]) -> Any:
         return x if augment is None else augment(x, key_of(self.seed, *stream))
 
+    def _dtypes_of(self, x: Any) -> Any:
+        """The dtypes of all batches' inputs, given one batch's."""
+        if self._dtypes is None:
+            other = x
+            if self._augment is not self._augment_pseudo:
+                some = keras.tree.map_structure(lambda part: part[: self.batch_size], self.labeled.x)
+                augments = (self._augment, AUGMENT), (self._augment_pseudo, AUGMENT_PSEUDO)
+                x, other = (self._augmented(augment, some, (stream, 0, 0)) for augment, stream in augments)
+            self._dtypes = keras.tree.map_structure(lambda a, b: np.result_type(a.dtype, b.dtype), x, other)
+        return self._dtypes
+
     def _batch(self, x: Any, y: np.ndarray, weight: np.ndarray | None) -> tuple[Any, ...]:
+        x = keras.tree.map_structure(lambda part, dtype: part.astype(dtype, copy=False), x, self._dtypes_of(x))
         if weight is None:
             return x, y
         if self.labeled.class_weight is not None:

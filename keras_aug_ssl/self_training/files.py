@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import tempfile
 import weakref
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.elements import Watch, are_batches, check_ends
 from keras_aug_ssl.self_training.sources import ArraySource
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -152,40 +154,44 @@ class DatasetSource(ArraySource):
 
     Args:
         owner: the class a user called, for errors.
-        dataset: of single examples of one shape, or of batches whose size is not static.
+        dataset: of single examples of one shape, or of batches.
     """
 
     def __init__(self, owner: str, dataset: tf.data.Dataset) -> None:
-        if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
-            checks.fail(owner, "x", "a finite data set", dataset, "Leave out its repeat().")
+        check_ends(owner, dataset)
         directory = tempfile.TemporaryDirectory(prefix="keras_aug_ssl_pool_", ignore_cleanup_errors=True)
-        super().__init__(owner, _spill(owner, dataset, Path(directory.name)))
+        try:
+            super().__init__(owner, _spill(owner, dataset, Path(directory.name)))
+        except BaseException:
+            directory.cleanup()
+            raise
         self._cleanup = weakref.finalize(self, directory.cleanup)
 
 
 def _spill(owner: str, dataset: tf.data.Dataset, directory: Path) -> Any:
     """Writes all examples and returns memory maps of them, in the structure of an example."""
     specs = keras.tree.flatten(dataset.element_spec)
-    if not all(isinstance(spec, tf.TensorSpec) for spec in specs):
-        checks.fail(owner, "x", "a data set of dense tensors", dataset.element_spec)
-    if not all(spec.shape.rank and spec.shape[0] is None for spec in specs):
+    if not all(isinstance(spec, tf.TensorSpec) and spec.dtype != tf.string for spec in specs):
+        checks.fail(owner, "x", "a data set of dense tensors of numbers", dataset.element_spec)
+    watch = Watch(owner, dataset, directory)
+    if not are_batches(owner, dataset):
         dataset = dataset.batch(256)
     paths = [directory / str(index) for index in range(len(specs))]
-    streams = [path.open("wb") for path in paths]
     shapes: list[tuple[int, ...]] = []
     total = 0
-    for batch in dataset.as_numpy_iterator():
-        parts = [np.asarray(part) for part in keras.tree.flatten(batch)]
-        shapes = shapes or [part.shape[1:] for part in parts]
-        if [part.shape[1:] for part in parts] != shapes:
-            checks.fail(
-                owner, "x", f"a data set of examples of one shape, {shapes}", [part.shape[1:] for part in parts]
-            )
-        for stream, part in zip(streams, parts, strict=True):
-            part.tofile(stream)
-        total += len(parts[0])
-    for stream in streams:
-        stream.close()
+    with contextlib.ExitStack() as opened:
+        streams = [opened.enter_context(path.open("wb")) for path in paths]
+        for batch in dataset.as_numpy_iterator():
+            parts = [np.asarray(part) for part in keras.tree.flatten(batch)]
+            shapes = shapes or [part.shape[1:] for part in parts]
+            if [part.shape[1:] for part in parts] != shapes:
+                checks.fail(
+                    owner, "x", f"a data set of examples of one shape, {shapes}", [part.shape[1:] for part in parts]
+                )
+            for stream, part in zip(streams, parts, strict=True):
+                part.tofile(stream)
+            total += len(parts[0])
+            watch.check(total)
     if not total:
         return keras.tree.map_structure(lambda spec: np.empty((0, 1), spec.dtype.as_numpy_dtype), dataset.element_spec)
     maps = [

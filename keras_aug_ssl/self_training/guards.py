@@ -17,6 +17,8 @@ LARGEST_FLIP_RATE = 0.3
 LARGEST_DROP, LARGEST_RISE = 0.3, 0.5
 LARGEST_FALL_OF_CONFIDENCE = 0.2
 LEAST_DIVERSITY = 0.25
+LEAST_OF_THE_LABELED = 0.5
+EMPTY_ROUNDS = 3
 LARGEST_NORMALIZATION_GAP = 0.3
 
 
@@ -32,6 +34,8 @@ class Facts:
         confidence: mean over the pool; None where predictions have none.
         mix: (K,) share of each class among the rows in use; None where rows have no single class.
         prior: (K,) share of each class among the labelled rows; None likewise.
+        skewed_pool: the mix may well be the pool's own, see `is_skewed_pool`.
+        empty_rounds: selections so far, while they have taken nothing; 0 since they have.
         inference: accuracy on labelled rows, predicted as the pool is; None where it isn't measured.
         training: the same in training mode, where BatchNormalization uses the batch's own statistics.
         labeled: rows these two are measured on.
@@ -44,6 +48,8 @@ class Facts:
     confidence: float | None = None
     mix: np.ndarray | None = None
     prior: np.ndarray | None = None
+    skewed_pool: bool = False
+    empty_rounds: int = 0
     inference: float | None = None
     training: float | None = None
     labeled: int = 0
@@ -54,7 +60,7 @@ class Alarm:
     """A sign that something is wrong.
 
     Attributes:
-        kind: `"normalization"`, `"collapse"`, `"flips"`, `"acceptance"` or `"confidence"`.
+        kind: `"normalization"`, `"collapse"`, `"flips"`, `"acceptance"`, `"confidence"` or `"nothing"`.
         round: the selection it was seen in.
         message: what was seen, what it means, what to do.
     """
@@ -63,13 +69,23 @@ class Alarm:
     round: int
     message: str
 
+    @property
+    def undoable(self) -> bool:
+        """Whether going back can help: not where nothing was selected."""
+        return self.kind != "nothing"
+
     def __str__(self) -> str:
         return f"SelfTraining, selection {self.round}: {self.message}"
 
 
 def alarms(round: int, now: Facts, before: Facts | None) -> list[Alarm]:
     """Returns the alarms of a round, given the facts of the one before."""
-    found = {"normalization": _normalization(now), "collapse": _collapse(now), "flips": _flips(now)}
+    found = {
+        "normalization": _normalization(now),
+        "collapse": _collapse(now),
+        "flips": _flips(now),
+        "nothing": _nothing(now),
+    }
     if before is not None:
         found |= {"acceptance": _acceptance(now, before), "confidence": _confidence(now, before)}
     return [Alarm(kind, round, message) for kind, message in found.items() if message]
@@ -90,13 +106,50 @@ def _normalization(now: Facts) -> str | None:
 def _collapse(now: Facts) -> str | None:
     if now.mix is None or now.prior is None or now.accepted < FEWEST_ROWS:
         return None
-    found, expected = _effective_number(now.mix), _effective_number(now.prior)
-    if found - 1.0 >= LEAST_DIVERSITY * (expected - 1.0):
+    if now.skewed_pool or not is_narrow(now.mix, now.prior):
         return None
+    found, expected = _effective_number(now.mix), _effective_number(now.prior)
     return (
-        f"the rows in use are as few classes as {found:.1f} equally frequent ones, the labelled rows {expected:.1f}: "
-        "the model is collapsing onto few. Select per class (TopK, TopFraction), start later, or check that the pool "
-        "has all classes."
+        f"the rows in use are as few classes as {found:.1f} equally frequent ones, where {expected:.1f} were expected: "
+        "the model is collapsing onto few. Select per class (TopK, TopFraction), start later, or, if that is the class "
+        "mix of the pool, say so by prior=."
+    )
+
+
+def is_narrow(mix: np.ndarray, prior: np.ndarray) -> bool:
+    """Whether a mix is far less diverse than expected: as few classes as a quarter of the expected ones beyond one."""
+    return _effective_number(mix) - 1.0 < LEAST_DIVERSITY * (_effective_number(prior) - 1.0)
+
+
+def is_skewed_pool(pool: np.ndarray, labeled: np.ndarray, prior: np.ndarray) -> bool:
+    """Whether a narrow mix may be the pool's own rather than a collapse: the model still tells the classes apart.
+
+    Labelled rows are often so many of each class where the pool has hardly any of some. Then a sound model predicts the
+    labelled rows as diverse as they are, and finds most classes somewhere in the pool.
+
+    Args:
+        pool: (K,) rows of the pool predicted as each class, selected or not.
+        labeled: (K,) labelled rows predicted as each class.
+        prior: (K,) share of each class among the labelled rows.
+    """
+    expected, found = int((prior > 0).sum()), int(((pool > 0) & (prior > 0)).sum())
+    diverse = _effective_number(labeled / labeled.sum()) - 1.0
+    return (
+        diverse >= LEAST_OF_THE_LABELED * (_effective_number(prior) - 1.0)
+        and found - 1 >= LEAST_OF_THE_LABELED * (expected - 1)
+    )  # fmt: skip
+
+
+def _nothing(now: Facts) -> str | None:
+    if now.empty_rounds != EMPTY_ROUNDS:  # said once
+        return None
+    message = f"{EMPTY_ROUNDS} selections have taken none of the pool's {now.rows} rows. "
+    if now.confidence is None:
+        return message + "Ask for less, or select by rank."
+    return message + (
+        f"Its mean confidence is {now.confidence:.2f}. Where predictions are right but flat, as those of contrastive "
+        "and other pre-trained heads, sharpen them: temperature='calibrated' with holdout=(x, y), or a temperature "
+        "below 1. Else lower the level, train longer first (start_epoch), or select by rank (TopK, TopFraction)."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import warnings
 from typing import Any
 
 import keras
@@ -18,16 +19,21 @@ from keras_aug_ssl.self_training import calibration, guards
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import CALIBRATED, Choice
 from keras_aug_ssl.self_training.feeder import Selected
+from keras_aug_ssl.self_training.held_out import HeldOut
 from keras_aug_ssl.self_training.labeled import Labeled
+from keras_aug_ssl.self_training.ledger import NEVER, NOT_FINITE
 from keras_aug_ssl.self_training.outputs import class_prior, read_outputs
 from keras_aug_ssl.self_training.pool import UnlabeledPool
 from keras_aug_ssl.self_training.rules import Context
 from keras_aug_ssl.self_training.rules.base import check_prior
-from keras_aug_ssl.self_training.scoring import BLOCK, Scorer, Scores, blocks_of
-from keras_aug_ssl.self_training.sources import Subset
+from keras_aug_ssl.self_training.scoring import Scorer, Scores
+from keras_aug_ssl.self_training.sources import ArraySource, Subset
 from keras_aug_ssl.self_training.teachers import averaged_weights, unchanged
 
 MOST_LABELED_CHECKED = 512
+
+MOST_CLASSES_LOGGED = 20
+"""Beyond it the logs sum the classes up: a thousand numbers an epoch are read by nobody."""
 
 
 class Labeller:
@@ -46,15 +52,21 @@ class Labeller:
         self.pool = pool if isinstance(pool, UnlabeledPool) else UnlabeledPool(pool)
         self.books = Books.empty(len(self.pool))
         self._oracle = _oracle(owner, oracle, len(self.pool))
-        self._holdout = holdout
+        self._holdout = None if holdout is None else HeldOut(owner, holdout, self.pool)
         if choice.needs_holdout and holdout is None:
             checks.fail(
                 owner, "holdout", "given, since the level depends on held-out labels", None,
                 "Pass holdout=(x, y): rows that are not trained on.",
             )  # fmt: skip
 
-    def use(self, model: keras.Model, labeled: Labeled) -> None:
-        """Takes the model that labels from now on and the labelled rows: for their class mix and to check the model."""
+    def use(self, model: keras.Model, labeled: Labeled, batch_size: int) -> None:
+        """Takes the model that labels from now on.
+
+        Args:
+            model: a compiled model.
+            labeled: the labelled rows, for their class mix and to check the model.
+            batch_size: rows it is trained on at once, of which it is not asked more either.
+        """
         self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y, self.choice.kind)
         self.choice = self.choice.for_outputs(self.outputs.kind)
         self._check_labels(labeled.y)
@@ -64,9 +76,13 @@ class Labeller:
                 checks.fail(self.owner, "prior", "None where rows have no single class", self.choice.prior)
             self.prior = check_prior(self.owner, self.choice.prior, len(self.prior))
         self._check_rules()
-        self._model = model
-        self._checked = _sample(labeled)
-        self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules)
+        if self._holdout is not None and self.choice.needs_holdout:
+            self._holdout.check_classes(self.outputs.num_classes)
+        self._model, self._batch_size = model, batch_size
+        self._checked = _sample(self.owner, labeled)
+        self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules, batch_size)
+        if not self.books.round:
+            self.begin()
 
     def _check_labels(self, y: np.ndarray) -> None:
         """Refuses labels that the model's outputs can't be compared with, and soft ones that its loss can't take."""
@@ -89,6 +105,19 @@ class Labeller:
             )  # fmt: skip
         if not self.outputs.single:
             decisions(self.owner, self.outputs, y, len(y))
+
+    def check_used(self) -> None:
+        """Raises before the first `use`."""
+        if not hasattr(self, "outputs"):
+            checks.fail(self.owner, "transduction_", "read after fit", "no fit so far", error=AttributeError)
+
+    def begin(self) -> None:
+        """Opens empty books."""
+        self.books = Books.empty(len(self.pool), None if self.outputs.single else self.outputs.units)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what is made anew by `use`: graphs can't be pickled, and a model has its own files."""
+        return {name: value for name, value in vars(self).items() if name not in ("_model", "_scorer")}
 
     def _check_rules(self) -> None:
         """Refuses rules that would take for confidences what are none."""
@@ -119,17 +148,35 @@ class Labeller:
         with teacher:
             temperature, holdout = self._calibration()
             context = Context(self.prior, books.round + 1, holdout)
+            factor = self._factor(books.round + 1)
             scores = self._scan(context, temperature, verbose)
             books.round += 1
-            factor = choice.weight(books.round) if callable(choice.weight) else choice.weight
+            if books.round == 1:
+                self._tell_of_rows_left_out(scores)
             stay = None if choice.stay is None else scores.weights[-1] > 0
-            weight = scores.weights[0] * np.float32(factor)
-            books.change = books.ledger.update(books.round, scores.label, weight, stay)
+            label, weight = self._labels(scores, temperature), scores.weights[0] * np.float32(factor)
+            books.change = books.ledger.update(books.round, label, weight, stay, self._flips)
             books.ledger.confidence, books.ledger.uncertainty = scores.confidence, scores.uncertainty
+            books.ledger.reason[~scores.known] = NOT_FINITE
             rows = np.flatnonzero(books.ledger.selected)
             books.selected = Selected(rows, self._targets(rows, temperature), books.ledger.weight[rows])
             before, books.facts = books.facts, self._facts(scores)
         return guards.alarms(books.round, books.facts, before)
+
+    def _factor(self, round: int) -> float:
+        weight = self.choice.weight
+        if not callable(weight):
+            return weight
+        return checks.number(self.owner, f"weight({round})", weight(round), 0.0)
+
+    def _tell_of_rows_left_out(self, scores: Scores) -> None:
+        count = int((~scores.known).sum())
+        if count:
+            warnings.warn(
+                f"{self.owner}: {count} of the pool's {len(self.pool)} rows have NaN or infinity among their features "
+                "and are never used; in table() their reason is 'not finite'.",
+                stacklevel=2,
+            )
 
     def _scan(self, context: Context, temperature: float, verbose: bool) -> Scores:
         """Scores of the whole pool; rows that are labelled for good are not asked again and keep what they had."""
@@ -138,25 +185,44 @@ class Labeller:
             return self._scorer.scan(self.pool, context, temperature=temperature, verbose=verbose)
         rows = np.flatnonzero(~ledger.selected)
         scores = self._scorer.scan(Subset(self.pool, rows), context, temperature=temperature, verbose=verbose)
-        label, confidence, uncertainty = ledger.label.copy(), ledger.confidence.copy(), ledger.uncertainty.copy()
-        weight = np.zeros(len(self.pool), np.float32)
+        known, weight = np.ones(len(self.pool), bool), np.zeros(len(self.pool), np.float32)
+        label = np.full(len(self.pool), -1, np.int32) if ledger.label.ndim > 1 else ledger.label.copy()
+        confidence, uncertainty = ledger.confidence.copy(), ledger.uncertainty.copy()
         label[rows], confidence[rows], uncertainty[rows] = scores.label, scores.confidence, scores.uncertainty
-        weight[rows] = scores.weights[0]
-        return Scores(label, confidence, uncertainty, [weight])
+        known[rows], weight[rows] = scores.known, scores.weights[0]
+        return Scores(known, label, confidence, uncertainty, [weight])
 
     def _calibration(self) -> tuple[float, Any]:
         """The temperature of this round, and held-out predictions made with it and their labels."""
         temperature = self.choice.temperature
-        if not self.choice.needs_holdout:
+        if self._holdout is None or not self.choice.needs_holdout:
             return float(temperature), None
-        x, y = self._holdout
-        labels = class_numbers(np.asarray(y))
+        rows, labels = self._holdout.rows, self._holdout.labels
         if temperature == CALIBRATED:
-            temperature = calibration.temperature(self._scorer.predict(blocks_of(x)), labels)
-        return float(temperature), (self._scorer.predict(blocks_of(x), float(temperature)), labels)
+            temperature = calibration.temperature(self._scorer.predict(rows), labels)
+        return float(temperature), (self._scorer.predict(rows, float(temperature)), labels)
+
+    def _labels(self, scores: Scores, temperature: float) -> np.ndarray:
+        """(N,) predicted classes; else (N, D) targets, new ones for the rows that may be in use after this round."""
+        if self.outputs.kind in (CLASSES, BINARY):
+            return scores.label
+        ledger, wanted = self.books.ledger, scores.weights[0] > 0
+        rows = np.flatnonzero(wanted & ~ledger.selected if self.choice.stay is None else wanted | ledger.selected)
+        targets = ledger.label.copy()
+        if len(rows):
+            predicted = self._scorer.predict(Subset(self.pool, rows), temperature)
+            hard = self.outputs.kind == LABELS and not self.choice.soft
+            targets[rows] = self.choice.select.harden(predicted) if hard else predicted
+        return targets
+
+    def _flips(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        """(N,) bool: another class, or another of several labels. A number moves all the time and is never another."""
+        if self.outputs.kind == LABELS:
+            return ((old >= 0.5) != (new >= 0.5)).any(axis=1)
+        return np.zeros(len(old), bool) if self.outputs.kind == NUMBERS else old != new
 
     def _targets(self, rows: np.ndarray, temperature: float) -> np.ndarray:
-        if not self.choice.soft and self.outputs.kind in (CLASSES, BINARY):
+        if not (self.choice.soft and self.outputs.kind in (CLASSES, BINARY)):
             return self.books.ledger.label[rows]
         targets = np.empty((len(rows), 2 if self.outputs.kind == BINARY else self.outputs.units), np.float32)
         known = np.zeros(len(rows), bool)
@@ -165,10 +231,7 @@ class Labeller:
             targets[known] = self.books.selected.targets
         fresh = rows[~known]
         if len(fresh):
-            blocks = (self.pool.take(fresh[start : start + BLOCK]) for start in range(0, len(fresh), BLOCK))
-            predicted = self._scorer.predict(blocks, temperature)
-            hard = self.outputs.kind == LABELS and not self.choice.soft
-            targets[~known] = self.choice.select.harden(predicted) if hard else predicted
+            targets[~known] = self._scorer.predict(Subset(self.pool, fresh), temperature)
         return targets
 
     def _facts(self, scores: Scores) -> guards.Facts:
@@ -178,22 +241,45 @@ class Labeller:
             accepted=len(books.selected),
             kept=books.change.kept,
             relabelled=books.change.relabelled,
+            empty_rounds=0 if scores.weights[0].any() or (books.ledger.entered != NEVER).any() else books.round,
         )
         if self.prior is None:
             return facts
-        counts = np.bincount(books.ledger.label[books.selected.rows], minlength=self.outputs.num_classes)
-        confidence, mix = float(np.mean(scores.confidence)), counts / max(1, len(books.selected))
+        counts = _counts(books.ledger.label[books.selected.rows], self.outputs.num_classes)
+        confidence, mix = float(np.mean(scores.confidence[scores.known])), counts / max(1, len(books.selected))
         facts = dataclasses.replace(facts, confidence=confidence, mix=mix, prior=self.prior)
-        x, classes = self._checked
-        route = calling.route_of(self._model, x)
-        norms = any(isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers())
-        if not norms or route in calling.INFERENCE_ONLY:
+        rows, classes = self._checked
+        route = calling.route_of(self._model, rows.arrays)
+        normalized = route not in calling.INFERENCE_ONLY and any(
+            isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers()
+        )
+        narrow = facts.accepted >= guards.FEWEST_ROWS and guards.is_narrow(mix, self.prior)
+        if not (narrow or normalized):
             return facts
-        inference = np.mean(self._scorer.predict(blocks_of(x)).argmax(axis=1) == classes)
+        predicted = self._scorer.predict(rows).argmax(axis=1)
+        if narrow and self.choice.prior is None:
+            pool, labeled = (
+                _counts(each, self.outputs.num_classes) for each in (scores.label[scores.known], predicted)
+            )
+            facts = dataclasses.replace(facts, skewed_pool=guards.is_skewed_pool(pool, labeled, self.prior))
+        if normalized:
+            facts = dataclasses.replace(
+                facts,
+                inference=float(np.mean(predicted == classes)),
+                training=float(np.mean(self._predicted_in_training(rows, route) == classes)),
+                labeled=len(classes),
+            )
+        return facts
+
+    def _predicted_in_training(self, rows: ArraySource, route: calling.Route) -> np.ndarray:
+        """(N,) classes in training mode, in batches as nearly of the training's size as divides the rows evenly."""
+        pieces = np.array_split(np.arange(len(rows)), -(-len(rows) // self._batch_size))
+        found = []
         with unchanged(self._model.non_trainable_variables):
-            raw = route(self._model, keras.tree.map_structure(tf.convert_to_tensor, x), True)
-        training = np.mean(self.outputs.probabilities(raw).numpy().argmax(axis=1) == classes)
-        return dataclasses.replace(facts, inference=float(inference), training=float(training), labeled=len(classes))
+            for piece in pieces:
+                x = keras.tree.map_structure(tf.convert_to_tensor, rows.take(piece))
+                found.append(self.outputs.probabilities(route(self._model, x, True)).numpy().argmax(axis=1))
+        return np.concatenate(found)
 
     def logs(self) -> dict[str, float]:
         """Returns what `History` keeps of an epoch."""
@@ -206,8 +292,7 @@ class Labeller:
             "pseudo_flip_rate": books.change.flip_rate,
         }
         if self.outputs.kind in (CLASSES, BINARY):
-            counts = np.bincount(ledger.label[rows], minlength=self.outputs.num_classes)
-            found |= {f"n_pseudo_class_{label}": float(count) for label, count in enumerate(counts)}
+            found |= _logged(_counts(ledger.label[rows], self.outputs.num_classes))
         if self._oracle is not None:
             found |= self._compared(self._oracle[rows])
         return found
@@ -222,10 +307,22 @@ class Labeller:
         return {"pseudo_mean_absolute_error": _mean(np.abs(books.selected.targets - truth))}
 
 
-def _sample(labeled: Labeled) -> tuple[Any, np.ndarray]:
-    """Some labelled rows, evenly from all, to check a model on."""
+def _sample(owner: str, labeled: Labeled) -> tuple[ArraySource, np.ndarray]:
+    """Some labelled rows, evenly from all, to check a model on, and their classes."""
     rows = np.unique(np.linspace(0, len(labeled) - 1, MOST_LABELED_CHECKED).astype(np.int64))
-    return keras.tree.map_structure(lambda part: part[rows], labeled.x), class_numbers(labeled.y[rows])
+    x = keras.tree.map_structure(lambda part: part[rows], labeled.x)
+    return ArraySource(owner, x), class_numbers(labeled.y[rows])
+
+
+def _counts(label: np.ndarray, num_classes: int) -> np.ndarray:
+    return np.bincount(label, minlength=num_classes)
+
+
+def _logged(counts: np.ndarray) -> dict[str, float]:
+    """Rows of each class, or where there are many classes how many have rows, and the most of one."""
+    if len(counts) > MOST_CLASSES_LOGGED:
+        return {"n_pseudo_classes": float(np.count_nonzero(counts)), "n_pseudo_class_max": float(counts.max())}
+    return {f"n_pseudo_class_{label}": float(count) for label, count in enumerate(counts)}
 
 
 def _mean(values: np.ndarray) -> float:

@@ -23,13 +23,14 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
         owner: the class a user called, for errors.
         model: what is trained.
         rule: says how many passes, by which models, and of which views.
+        batch_size: rows predicted at once.
     """
 
-    def __init__(self, owner: str, model: keras.Model, rule: Rule) -> None:
+    def __init__(self, owner: str, model: keras.Model, rule: Rule, batch_size: int) -> None:
         self._owner, self._model, self._view = owner, model, keyed(owner, "view", rule.view)
         self._dropout = isinstance(rule.passes, int) and self._view is None
         models = [model] * rule.passes if isinstance(rule.passes, int) else list(rule.passes)
-        traced = {id(each): Answers(owner, each, training=self._dropout) for each in models}
+        traced = {id(each): Answers(owner, each, batch_size, training=self._dropout) for each in models}
         self._calls = [traced[id(each)] for each in models]
 
     def of(self, x: Any, first: int) -> Iterator[tuple[Any, Any]]:

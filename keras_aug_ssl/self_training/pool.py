@@ -22,11 +22,13 @@ class UnlabeledPool:
 
     | `x` | read from |
     |---|---|
-    | an array, or a dict or tuple of arrays (several inputs) | memory, or the file of a memory map |
+    | an array, or a dict, tuple or list of arrays (several inputs) | memory, or the file of a memory map |
     | a path to a `.npy` file, or a dict of such paths | the file |
     | a folder, a list of image files, or a pattern such as `"photos/*.jpg"` | the files; a folder with its subfolders |
     | a `.tfrecord` file, a list of them or a pattern | the shards, uncompressed |
-    | a `tf.data.Dataset` of single examples | a temporary file it is written to once |
+    | a finite `tf.data.Dataset` of examples or batches | a temporary file it is written to once |
+
+    Rows with NaN or infinity are never labelled.
 
     Args:
         x: see above.
@@ -34,7 +36,8 @@ class UnlabeledPool:
             operations. Needed for TFRecords; for images None gives uint8 of the size they have.
 
     Raises:
-        ValueError: the pool is empty, or its arrays differ in length, or its examples in shape.
+        ValueError: the pool is empty, or its arrays differ in length, or its examples in shape; a data set has no end,
+            or doesn't show whether its elements are examples or batches.
 
     Example:
         >>> import numpy as np

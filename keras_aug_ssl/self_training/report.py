@@ -21,9 +21,14 @@ class Table:
     """Columns of one length, by name.
 
     Attributes:
-        columns: names, in order: `id` (position or file), `label` (the pseudo-label it has, or had last; -1 never),
-            `selected` (in use), `confidence` and `uncertainty` (when last scored), `weight`, `round_entered` and
-            `round_left` (-1 never), `reason`.
+        columns: names, in order: `id` (position or file), `label` (what it is learned with, or was last: the class, -1
+            never; for regression the number or numbers, for several labels all of them, NaN never), `selected` (in
+            use), `confidence` and `uncertainty` (when last scored), `weight`, `round_entered` and `round_left` (-1
+            never), `reason`.
+
+    Labels are those of `y`: where that came from class names by `names, y = np.unique(y, return_inverse=True)`,
+    `names[table["label"]]` are the names of labelled rows. In exports several labels or numbers become columns
+    `label_0`, `label_1` and so on.
 
     Example:
         >>> import numpy as np
@@ -46,7 +51,7 @@ class Table:
         """Returns a column by name, or a row, as a dict, by position."""
         if isinstance(key, str):
             return self._values[key]
-        return {name: column[key].item() for name, column in self._values.items()}
+        return {name: column[key].tolist() for name, column in self._values.items()}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[row] for row in range(len(self)))
@@ -58,8 +63,9 @@ class Table:
         """Writes a file with a line of names and a line for each row."""
         with open(path, "w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(self.columns)
-            writer.writerows(zip(*(column.tolist() for column in self._values.values()), strict=True))
+            flat = self._flat()
+            writer.writerow(flat)
+            writer.writerows(zip(*(column.tolist() for column in flat.values()), strict=True))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> None:
         """Writes a Parquet file.
@@ -72,7 +78,7 @@ class Table:
             from pyarrow import parquet
         except ImportError as error:
             raise ImportError("Table.to_parquet needs pyarrow: pip install pyarrow") from error
-        parquet.write_table(pyarrow.table({name: pyarrow.array(column) for name, column in self._values.items()}), path)
+        parquet.write_table(pyarrow.table({name: pyarrow.array(column) for name, column in self._flat().items()}), path)
 
     def to_pandas(self) -> Any:
         """Returns a `pandas.DataFrame`.
@@ -84,7 +90,15 @@ class Table:
             import pandas
         except ImportError as error:
             raise ImportError('Table.to_pandas needs pandas: pip install "keras_aug_ssl[notebooks]"') from error
-        return pandas.DataFrame(self._values)
+        return pandas.DataFrame(self._flat())
+
+    def _flat(self) -> dict[str, np.ndarray]:
+        """Columns of one value a row."""
+        flat: dict[str, np.ndarray] = {}
+        for name, column in self._values.items():
+            parts = {name: column} if column.ndim == 1 else {f"{name}_{i}": part for i, part in enumerate(column.T)}
+            flat |= parts
+        return flat
 
 
 def table_of(pool: UnlabeledPool, ledger: Ledger) -> Table:
@@ -92,7 +106,7 @@ def table_of(pool: UnlabeledPool, ledger: Ledger) -> Table:
     return Table(
         {
             "id": np.array([pool.name(row) for row in range(len(pool))]),
-            "label": ledger.label.copy(),
+            "label": ledger.label[:, 0].copy() if ledger.label.shape[1:] == (1,) else ledger.label.copy(),
             "selected": ledger.selected,
             "confidence": ledger.confidence.copy(),
             "uncertainty": ledger.uncertainty.copy(),
@@ -122,6 +136,7 @@ class Outcome:
     def transduction_(self) -> np.ndarray:
         """(N,) label of every row, -1 for none; (N, K) with NaN for several labels and for regression."""
         y, books = self._labeled().y, self._labeller.books
+        self._labeller.check_used()
         if self._labeller.outputs.kind in (CLASSES, BINARY):
             return np.concatenate([class_numbers(y), np.where(books.ledger.selected, books.ledger.label, NO_LABEL)])
         pseudo = np.full((books.ledger.size, *y.shape[1:]), np.nan, np.float32)

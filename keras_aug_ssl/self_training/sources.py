@@ -39,17 +39,22 @@ class ArraySource:
     """Rows of arrays in memory or memory-mapped, all of one length.
 
     Pages of a memory map that were read are given back at once; else a pass over a large file would fill the memory.
+
+    Args:
+        owner: the class a user called, for errors.
+        x: an array, or a dict, tuple or list of arrays; lists become tuples.
+        name: the argument it came as.
     """
 
-    def __init__(self, owner: str, x: Any) -> None:
-        self.arrays = keras.tree.map_structure(_as_array, x)
+    def __init__(self, owner: str, x: Any, name: str = "x") -> None:
+        self.arrays = keras.tree.map_structure(_as_array, _as_structure(x))
         leaves = keras.tree.flatten(self.arrays)
         if not leaves or any(leaf.ndim < 1 for leaf in leaves):
-            checks.fail(owner, "x", "an array, or a dict or tuple of arrays, whose first axis is the example", x)
+            checks.fail(owner, name, "an array, or a dict or tuple of arrays, whose first axis is the example", x)
         if any(leaf.dtype.kind in "OSU" for leaf in leaves):
-            checks.fail(owner, "x", "an array of numbers", [str(leaf.dtype) for leaf in leaves], error=TypeError)
+            checks.fail(owner, name, "an array of numbers", [str(leaf.dtype) for leaf in leaves], error=TypeError)
         if len({len(leaf) for leaf in leaves}) > 1:
-            checks.fail(owner, "x", "arrays of one length", [leaf.shape for leaf in leaves])
+            checks.fail(owner, name, "arrays of one length", [leaf.shape for leaf in leaves])
         self._maps = [leaf for leaf in leaves if isinstance(leaf, np.memmap)]
         self._row_bytes = sum(leaf.nbytes for leaf in self._maps) // max(1, len(leaves[0]))
 
@@ -81,6 +86,17 @@ class ArraySource:
             # Not a private map ("c"): there the pages hold the only copy of what was written to them.
             if pages is not None and leaf.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
                 pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _as_structure(x: Any) -> Any:
+    """`x` with tuples for lists of arrays, as several inputs may be passed to Keras and not be yielded to it."""
+    if isinstance(x, Mapping):
+        return {name: _as_structure(part) for name, part in x.items()}
+    if not isinstance(x, (list, tuple)):
+        return x
+    if all(isinstance(leaf, (int, float, np.number)) for leaf in keras.tree.flatten(x)):
+        return np.asarray(x) if len(x) else x  # rows written as lists of numbers
+    return tuple(_as_structure(part) for part in x)
 
 
 def _as_array(leaf: Any) -> np.ndarray:

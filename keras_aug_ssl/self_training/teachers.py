@@ -55,6 +55,9 @@ def averaged_weights(owner: str, model: keras.Model) -> Iterator[None]:
         ValueError: when the optimizer keeps no averages.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed precision wraps it
+    if optimizer.use_ema and not int(optimizer.iterations):  # the average of no step is what the weights are
+        yield
+        return
     averages = getattr(optimizer, "_model_variables_moving_average", None)
     if not averages:
         checks.fail(

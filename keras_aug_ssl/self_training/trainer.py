@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -107,7 +108,7 @@ class SelfTrainer(Outcome):
         *,
         epochs: int = 10,
         validation_data: Any = None,
-        callbacks: Callable[[], Sequence[keras.callbacks.Callback]] | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | Callable[[], Sequence[keras.callbacks.Callback]] | None = None,
         oracle: Any = None,
         verbose: int = 0,
         **feeding: Any,
@@ -118,9 +119,10 @@ class SelfTrainer(Outcome):
             x: (N, ...) labelled inputs.
             y: their labels.
             pool: an `UnlabeledPool`, or what one is made of.
-            epochs: of every training.
+            epochs: of every training; callbacks see each begin with epoch 0.
             validation_data: chooses the best round: by accuracy if it is a metric, else by loss.
-            callbacks: a function that returns new callbacks for every training, such as EarlyStopping.
+            callbacks: a list that serves all trainings, as those of Keras can that begin anew in `on_train_begin`, such
+                as EarlyStopping; or a function that returns new ones for every training.
             oracle: true labels of the pool, to log how many pseudo-labels are right.
             verbose: as for `Model.fit`.
             **feeding: `batch_size`, `augment`, `augment_pseudo`, `labeled_fraction`, `steps`, `sample_weight`,
@@ -130,6 +132,10 @@ class SelfTrainer(Outcome):
             Itself.
         """
         epochs = checks.integer(OWNER, "epochs", epochs, 1)
+        known = inspect.signature(make_training_set).parameters
+        for name in feeding:
+            if name not in known:
+                raise TypeError(f"{OWNER}: fit takes no argument `{name}`. Besides its own it takes {list(known)[5:]}.")
         self._labeller = Labeller(OWNER, pool, self._choice, oracle, self._holdout)
         self._board = Board()
         self._feeder = make_training_set(OWNER, self._labeller, self._board, x, y, **feeding)
@@ -138,31 +144,39 @@ class SelfTrainer(Outcome):
         model = self._resume(self._backup.load(finished[-1])) if self._backup and finished else self._model(0)
         for number in range(self._run.finished, self.rounds + 1):
             if number:
+                self._check_finite(number - 1)
                 for alarm in self._labeller.run_round(verbose=verbose == 1):
                     warnings.warn(str(alarm), stacklevel=2)
                 if self.reinitialize:
                     model = self._model(number)
-            self._labeller.use(model, self._feeder.labeled)
+            self._labeller.use(model, self._feeder.labeled, self._feeder.batch_size)
+            publisher = _Publisher(self._labeller, self._feeder, self._board, number * epochs)
             # A task that prepares its inputs in a fit of its own takes tf.data, and no PyDataset.
             own: dict[str, Any] = {"x": self._feeder}
             if calling.fits_itself(model):
                 own = {"x": self._feeder.as_dataset(), "shuffle": False}
             history = model.fit(
                 **own,
-                epochs=(number + 1) * epochs,
-                initial_epoch=number * epochs,  # a number of its own for each epoch: order and augmentation follow it
-                callbacks=[_Publisher(self._labeller, self._feeder, self._board), *(callbacks() if callbacks else ())],
+                epochs=epochs,
+                callbacks=[publisher, *_listed(callbacks)],
                 validation_data=validation_data,
                 verbose=verbose,
             )
             self._run.add(model, _plain(history.history), validation_data)
+            self.model_ = model if self._run.best_model is None else self._run.best_model
             if self._backup is not None:
                 self._save(self._backup, model)
-        model.set_weights(self._run.best_weights)
-        self.model_ = model
+        self.model_ = self._best(model)
         if self._backup is not None:
             self._backup.clear()
         return self
+
+    def __getattr__(self, name: str) -> Any:
+        """Says, of what `fit` makes, that it has not been called."""
+        made = ("_labeller", "_feeder", "_run", "model_")
+        if "_run" not in vars(self) and (name in made or hasattr(type(self), name)):
+            raise AttributeError(f"{OWNER}: nothing is known before `fit`. Call fit(x, y, pool) first.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def history_(self) -> list[dict[str, list[float]]]:
@@ -178,6 +192,23 @@ class SelfTrainer(Outcome):
     def best_round_(self) -> int:
         """Number of the round whose model was kept."""
         return self._run.best
+
+    def _check_finite(self, number: int) -> None:
+        """Raises when a training diverged whose model is to label next."""
+        if not math.isfinite(self._run.histories[number].get("loss", [0.0])[-1]):
+            checks.fail(
+                OWNER, "build_model", "a model whose loss stays finite in training", f"NaN in training {number}",
+                "Lower its learning rate. The best model before is in model_.",
+            )  # fmt: skip
+
+    def _best(self, last: keras.Model) -> keras.Model:
+        """The model of the best round, with the weights it had then."""
+        run = self._run
+        if run.best_model is None:  # it was trained before an interruption
+            run.best_model = last if not self.reinitialize or run.best == run.finished - 1 else self._model(run.best)
+            self._labeller.use(run.best_model, self._feeder.labeled, self._feeder.batch_size)  # builds it
+        run.best_model.set_weights(run.best_weights)  # trained on since, if it is the one model of all rounds
+        return run.best_model
 
     def _model(self, number: int) -> keras.Model:
         parameters = inspect.signature(self._build_model).parameters.values()
@@ -200,7 +231,7 @@ class SelfTrainer(Outcome):
     def _resume(self, state: State) -> keras.Model:
         """Puts the books back and returns the model of the last finished training of an interrupted run."""
         model = self._model(state.epoch - 1)
-        self._labeller.use(model, self._feeder.labeled)  # builds it
+        self._labeller.use(model, self._feeder.labeled, self._feeder.batch_size)  # builds it
         set_training_state(model, unnumbered("model", state.arrays))
         self._labeller.books = Books.restored(state.arrays, state.facts)
         best = unnumbered("best", state.arrays)
@@ -216,6 +247,7 @@ class _Run:
     scores: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best: int = 0
     best_weights: list[np.ndarray] = dataclasses.field(default_factory=list)
+    best_model: keras.Model | None = None
 
     @property
     def finished(self) -> int:
@@ -228,19 +260,20 @@ class _Run:
         if validation_data is not None:
             self.scores.append(_evaluate(model, validation_data))
         if validation_data is None or number == 0 or _merit(self.scores[-1]) > _merit(self.scores[self.best]):
-            self.best, self.best_weights = number, model.get_weights()
+            self.best, self.best_weights, self.best_model = number, model.get_weights(), model
 
 
 class _Publisher(keras.callbacks.Callback):
     """Shows the selected rows to the training set, the same in all epochs of a training, and logs them."""
 
-    def __init__(self, labeller: Labeller, feeder: TrainingSet, board: Board) -> None:
+    def __init__(self, labeller: Labeller, feeder: TrainingSet, board: Board, epochs_before: int) -> None:
         super().__init__()
-        self._labeller, self._board = labeller, board
+        self._labeller, self._board, self._epochs_before = labeller, board, epochs_before
         self._encode = functools.partial(encode, labeller.outputs, like=feeder.labeled.y[:1])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._board.current = Published(epoch, self._labeller.books.selected, self._encode)
+        # Callbacks count the epochs of each training from 0; order and augmentation go on from one to the next.
+        self._board.current = Published(self._epochs_before + epoch, self._labeller.books.selected, self._encode)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
@@ -253,8 +286,18 @@ def _evaluate(model: keras.Model, data: Any) -> dict[str, float]:
 
 
 def _merit(score: dict[str, float]) -> float:
-    """Accuracy where it is known, else minus the loss."""
+    """Accuracy where it is known, else minus the loss; of a training that diverged less than any."""
+    if math.isnan(score["loss"]):
+        return -math.inf
     return next((value for name, value in score.items() if "acc" in name), -score["loss"])
+
+
+def _listed(callbacks: Any) -> Sequence[keras.callbacks.Callback]:
+    """What to pass to one training's `fit`."""
+    if callbacks is None:
+        return ()
+    found = callbacks if isinstance(callbacks, (list, tuple, keras.callbacks.Callback)) else callbacks()
+    return [found] if isinstance(found, keras.callbacks.Callback) else list(found)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,12 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.self_training.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.self_training.rules.base import label_of
+from keras_aug_ssl.self_training.scoring import PART, weigh
 from keras_aug_ssl.testing.laws import Law, broken, register, same
 
 LAWS: list[Law] = []
 ROWS, CLASSES = 60, 4
+LARGE = 300_000  # more than are weighed at once
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
 TOLERANCE = 1e-6
 
@@ -127,6 +130,36 @@ def blocks_merge(subject: RuleSubject) -> None:
     for how, statistics in (("left", merge(merge(one, two), three)), ("right", merge(one, merge(two, three)))):
         weights = subject.rule.weights(rows, statistics, subject.context())
         same(weights, whole, f"blocks merged from the {how} and the whole", 1e-5)
+
+
+@register(LAWS, "a pool of any size is weighed as a whole")
+def any_size_is_weighed_as_a_whole(subject: RuleSubject) -> None:
+    """Shares and ranks hold however many rows are scored at once and weighed at once, on a pool of 300,000 too."""
+    for rows, block, parts in ((ROWS, 1, (1, 7, ROWS)), (LARGE, 40_000, (PART, LARGE))):
+        probabilities = subject.predictions(rows)
+        whole = subject.weights(probabilities)
+        blocks = [subject.statistics(probabilities[start : start + block], start) for start in range(0, rows, block)]
+        statistics = functools.reduce(subject.rule.merge, (found for _, found in blocks))
+        joined = Rows(*(np.concatenate(part) for part in zip(*(block for block, _ in blocks), strict=True)))
+        for part in parts:
+            weights = weigh("check_rule", subject.rule, joined, statistics, subject.context(), part)
+            if not np.allclose(weights, whole, atol=1e-5):
+                broken(
+                    f"of {rows} rows, {block} scored and {part} weighed at once, {(weights > 0).sum()} are taken, of "
+                    f"the whole {(whole > 0).sum()}; a rule that looks at other rows has by_row = False"
+                )
+
+
+@register(LAWS, "an output without a class draws no rows")
+def an_output_without_a_class_draws_no_rows(subject: RuleSubject) -> None:
+    """One output more, which no labelled row has and one row is sure of, doesn't bring other rows in."""
+    probabilities = subject.predictions()
+    wider = np.concatenate([0.999 * probabilities, np.full((ROWS, 1), 0.001, np.float32)], axis=1)
+    ghost = np.array([[0.0025] * CLASSES + [0.99]], np.float32)
+    before = subject.weights(probabilities).sum()
+    after = subject.weights(np.concatenate([wider, ghost]), np.append(PRIOR, np.float32(0)))[:-1].sum()
+    if after > before + 0.1 * ROWS:
+        broken(f"of {ROWS} rows {before:.1f} are taken, and {after:.1f} when the model has an output without a class")
 
 
 @register(LAWS, "graph equals eager", graphs=True)

@@ -122,3 +122,26 @@ def test_self_training_uses_held_out_rows_for_its_level_and_temperature():
 def test_bad_input_is_named(make):
     with pytest.raises(ValueError, match="`"):
         make()
+
+
+@pytest.mark.parametrize("rows", [1, 8, 500])
+def test_rows_that_are_all_right_support_no_more_than_their_number_does(rows):
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(rows, 3))
+    logits = np.where(np.arange(3) == 0, logits.max(axis=1, keepdims=True) + 0.5, logits)
+
+    def probabilities(divisor=1.0):
+        e = np.exp(logits / divisor)
+        return e / e.sum(axis=1, keepdims=True)
+
+    found = kas.calibration.temperature(probabilities(), np.zeros(rows, int))
+    assert 0.01 < found < 100
+    assert probabilities(found).max(axis=1).mean() == pytest.approx((rows + 1) / (rows + 2), abs=1e-3)
+
+
+def test_a_flat_head_is_sharpened():
+    random, rows = np.random.default_rng(0), 2000
+    truth = random.normal(size=(rows, 4)) * 3.0
+    labels = np.array([random.choice(4, p=np.exp(row) / np.exp(row).sum()) for row in truth])
+    flat = np.exp(0.02 * truth) / np.exp(0.02 * truth).sum(axis=1, keepdims=True)
+    assert kas.calibration.temperature(flat, labels) == pytest.approx(0.02, rel=0.1)

@@ -57,6 +57,27 @@ class LastBlockOnly(Broken):
         return tf.cast(rows.score[:, 0] >= statistics["mean"], tf.float32)
 
 
+@broken("a pool of any size is weighed as a whole")
+class ShareOfThePart(Broken):
+    by_row = True
+
+    def weights(self, rows, statistics, context):
+        rank = tf.argsort(tf.argsort(rows.score[:, 0], direction="DESCENDING", stable=True))
+        return tf.cast(rank < tf.cast(0.2 * tf.cast(tf.size(rank), tf.float64), tf.int32), tf.float32)
+
+
+@broken("an output without a class draws no rows")
+class DividedByAlmostNothing(Broken):
+    def statistics(self, rows, probabilities):
+        return {"probabilities": tf.reduce_sum(probabilities, axis=0)}
+
+    def weights(self, rows, statistics, context):
+        share = statistics["probabilities"] / tf.maximum(context.prior, 1e-6)
+        return tf.cast(
+            rows.score[:, 0] >= self.confidence * tf.gather(share / tf.reduce_max(share), rows.label), "float32"
+        )
+
+
 @broken("graph equals eager")
 class Counting(Broken):
     def score(self, prediction):

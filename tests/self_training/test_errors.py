@@ -199,3 +199,39 @@ def test_a_fit_on_other_data_is_named():
 def test_a_functions_bad_weights_are_named(weights):
     with pytest.raises(ValueError, match="`select` must be a rule that gives 120 weights"):
         run(kas.SelfTraining(POOL, weights, start_epoch=0), epochs=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, -1.0, np.inf])
+def test_the_weight_of_a_selection_is_a_number_of_at_least_0(value):
+    with pytest.raises(ValueError, match=r"`weight\(1\)` must be a finite number >= 0"):
+        run(kas.SelfTraining(POOL, kas.rules.TopK(3), start_epoch=0, weight=lambda number: value), epochs=1)
+    with pytest.raises(TypeError, match=r"`weight\(1\)` must be"):
+        run(kas.SelfTraining(POOL, kas.rules.TopK(3), start_epoch=0, weight=lambda number: None), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("holdout", "error", "message"),
+    [
+        ((X, None), ValueError, r"must be \(x, y\): rows that are not trained on"),
+        (X, ValueError, r"must be \(x, y\): rows"),
+        ((X, Y[:4]), ValueError, "of one length"),
+        ((X, np.array(list("abc"))[Y]), TypeError, "class numbers.*return_inverse"),
+        ((X, np.where(Y == 0, np.nan, Y)), ValueError, "finite labels"),
+        ((X[:, :2], Y), ValueError, "x like the pool"),
+        (((255 * X).astype("uint8"), Y), ValueError, "x like the pool"),
+        (({"a": X}, Y), ValueError, "x in the structure of the pool"),
+        ((np.full_like(X, np.nan), Y), ValueError, "finite x"),
+        ((X, Y + 9), ValueError, "classes from 0 to 2.*received 11"),
+        ((X, Y - 1), ValueError, "classes from 0 to 2.*received -1"),
+    ],
+)
+def test_held_out_rows_are_checked(holdout, error, message):
+    with pytest.raises(error, match=f"SelfTraining: `holdout` must be .*{message}|SelfTraining: `holdout` {message}"):
+        run(kas.SelfTraining(POOL, kas.rules.TargetPrecision(0.1), start_epoch=0, holdout=holdout), epochs=1)
+
+
+def test_held_out_rows_may_be_a_table_and_have_other_floats():
+    pandas = pytest.importorskip("pandas")
+    for holdout in ((pandas.DataFrame(X), pandas.Series(Y)), (X.astype("float64"), np.eye(3)[Y])):
+        st = kas.SelfTraining(POOL, kas.rules.TargetPrecision(0.1), start_epoch=0, holdout=holdout)
+        assert run(st, epochs=1).history["n_pseudo"][-1] > 0

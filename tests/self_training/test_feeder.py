@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 
+import keras
 import numpy as np
 import pytest
 
@@ -188,3 +189,58 @@ def test_dict_inputs_stay_dicts():
     assert set(x) == {"a", "b"} and x["a"].shape == (4, 1)
     for a, b in zip(x["a"][:, 0], x["b"][:, 0], strict=True):
         assert b - a == (50 if a < 100 else 100)
+
+
+def seen_in_fit(st, made, epochs, callbacks=()):
+    """All input values of every batch that a model sees in `fit`."""
+    model, seen = keras.Sequential([keras.Input((1,)), keras.layers.Dense(40, "softmax")]), []
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy", run_eagerly=True)
+    step = model.train_step
+
+    def note(data):
+        seen.append(np.asarray(data[0]).ravel().tolist())
+        return step(data)
+
+    model.train_step = note
+    try:
+        model.fit(made, epochs=epochs, callbacks=[*([st] if st else []), *callbacks], verbose=0)
+    except KeyboardInterrupt:
+        pass
+    return seen
+
+
+@pytest.mark.parametrize("augment", [None, lambda x: x])
+def test_a_model_sees_what_the_augmentation_of_pseudo_labelled_rows_returns(augment):
+    st = kas.SelfTraining(np.full((9, 1), 100, "uint8"), kas.rules.Threshold(0.0), start_epoch=1)
+    labeled = np.full((4, 1), 10, "uint8")
+    feeding = {"augment": augment, "augment_pseudo": lambda x: (x - 100.5).astype("float32")}
+    made = st.training_set(labeled, np.arange(4), batch_size=4, steps=1, **feeding)
+    first, second = seen_in_fit(st, made, 2)
+    assert first == [10.0] * 4 and sorted(second) == [-0.5, -0.5, 10.0, 10.0]
+
+
+def test_a_fit_without_the_callback_sees_no_rows_that_an_interrupted_one_left():
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    st = kas.SelfTraining(rows(20, 100), kas.rules.Threshold(0.0), start_epoch=0)
+    made = st.training_set(rows(6), np.arange(6), batch_size=8, steps=2)
+    assert max(seen_in_fit(st, made, 2, [Stop()])[0]) >= 100
+    assert all(max(batch) < 100 for batch in seen_in_fit(None, made, 2))
+
+
+def test_inputs_of_a_model_may_be_a_list():
+    left, right = keras.Input((1,)), keras.Input((1,))
+    model = keras.Model([left, right], keras.layers.Dense(4, "softmax")(keras.layers.Concatenate()([left, right])))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    st = kas.SelfTraining([rows(20), rows(20)], kas.rules.TopK(3), start_epoch=0)
+    made = st.training_set([rows(8), rows(8)], np.arange(8) % 4, batch_size=4, steps=2)
+    assert model.fit(made, epochs=2, callbacks=[st], verbose=0).history["n_pseudo"][-1] > 0
+
+
+def test_worker_processes_are_refused():
+    st, made = training_set()
+    made.use_multiprocessing = True
+    with pytest.raises(ValueError, match="use_multiprocessing` must be False"):
+        seen_in_fit(st, made, 1)

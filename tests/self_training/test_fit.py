@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -283,3 +285,66 @@ def test_views_instead_of_dropout():
 def test_dropout_passes_need_dropout():
     with pytest.raises(ValueError, match="Dropout"):
         run(kas.SelfTraining(POOL, kas.rules.Uncertainty(), start_epoch=0), epochs=1)
+
+
+def test_before_the_first_step_the_average_of_the_weights_is_the_weights():
+    def confidence(teacher):
+        model = network(optimizer=keras.optimizers.Adam(use_ema=True))
+        st = kas.SelfTraining(POOL, kas.rules.TopK(3), start_epoch=0, teacher=teacher)
+        run(st, model, epochs=1)
+        return st.table()["confidence"]
+
+    np.testing.assert_array_equal(confidence("average"), confidence("current"))
+
+
+@pytest.mark.parametrize(("classes", "keys"), [(3, {f"n_pseudo_class_{c}" for c in range(3)}), (1000, {"sum"})])
+def test_logs_stay_short_with_many_classes(classes, keys):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(classes, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    history = run(kas.SelfTraining(POOL, kas.rules.TopK(2), start_epoch=0), model, epochs=1).history
+    found = {name for name in history if name.startswith("n_pseudo_class")}
+    assert found == (keys if classes == 3 else {"n_pseudo_classes", "n_pseudo_class_max"})
+    if classes == 1000:
+        assert 1 < history["n_pseudo_classes"][0] <= len(POOL) and history["n_pseudo_class_max"][0] == 2
+
+
+def test_a_model_is_never_asked_for_more_rows_than_it_is_trained_on():
+    sizes = set()
+
+    class Note(keras.layers.Layer):
+        def call(self, x):
+            sizes.add(x.shape[0])
+            return x
+
+    inputs = keras.Input((3,))
+    x = keras.layers.BatchNormalization()(Note()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, "softmax")(keras.layers.Dropout(0.2)(x)))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    task = clusters(labeled=100)
+    st = kas.SelfTraining(POOL, kas.rules.Threshold(0.0) & kas.rules.Uncertainty(1.0, passes=2), start_epoch=0)
+    run(st, model, epochs=1, task=task, batch_size=4, steps=1)
+    assert max(size for size in sizes if size) == 4 and st.table()["selected"].all()
+
+
+@pytest.mark.parametrize(
+    ("options", "fits", "warned"),
+    [
+        ({}, [(0, 5)], [0]),
+        ({}, [(0, 6)], []),
+        ({"start_epoch": 4}, [(0, 3)], [0]),
+        ({"start_epoch": 2}, [(0, 2), (2, 3)], []),
+        ({"start_epoch": 1}, [(0, 1), (0, 1)], [1]),
+        ({"start_epoch": 1}, [(0, 1), (1, 2), (2, 3)], []),
+        ({"start_epoch": 1, "every": 5}, [(0, 2), (2, 3)], []),
+        ({"max_iter": 0}, [(0, 2)], []),
+    ],
+)
+def test_a_fit_that_ends_before_the_first_selection_says_so(options, fits, warned):
+    st, model = kas.SelfTraining(POOL, kas.rules.TopK(3), **options), network()
+    made = st.training_set(X, Y, batch_size=8, steps=1)
+    for number, (first, stop) in enumerate(fits):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(made, epochs=stop, initial_epoch=first, callbacks=[st], verbose=0)
+        said = [each for each in caught if "nothing is selected in this fit" in str(each.message)]
+        assert bool(said) == (number in warned)

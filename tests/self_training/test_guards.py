@@ -134,3 +134,62 @@ def test_rolling_back_is_resumed_too(tmp_path):
     fit(*resumed)
     assert equal_weights(whole[1], resumed[1])
     assert [alarm.round for alarm in resumed[0].alarms_] == [alarm.round for alarm in whole[0].alarms_]
+
+
+def two_clusters(rare):
+    """A pool of 1,000 points of which `rare` belong to class 1, far from the others, and five labelled ones of each."""
+    random, hidden = np.random.default_rng(0), (np.arange(1000) >= 1000 - rare).astype(int)
+    y = (np.arange(10) >= 5).astype(int)
+    points = [(random.normal(size=(len(each), 4)) + 6.0 * each[:, None]).astype("float32") for each in (y, hidden)]
+    return points[0], y, points[1], hidden
+
+
+class Forget(keras.callbacks.Callback):
+    """Makes a model say class 0 whatever comes, as one that has collapsed does."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 4:
+            kernel, _ = self.model.layers[-1].get_weights()
+            self.model.layers[-1].set_weights([0 * kernel, np.array([9.0, 0.0])])
+
+
+@pytest.mark.parametrize(("rare", "forgets"), [(10, False), (10, True), (500, True)])
+def test_a_pool_may_have_other_shares_than_the_labelled_rows_and_a_collapse_is_heard(rare, forgets):
+    x, y, pool, hidden = two_clusters(rare)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax", kernel_initializer="zeros")])
+    model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+    st = kas.SelfTraining(pool, start_epoch=4, max_iter=1, oracle=hidden)
+    made = st.training_set(x, y, batch_size=16, steps=40)
+    if forgets:
+        with pytest.warns(UserWarning, match="collapsing onto few"):
+            model.fit(made, epochs=5, callbacks=[Forget(), st], verbose=0)
+        assert [alarm.kind for alarm in st.alarms_] == ["collapse"]
+    else:
+        history = model.fit(made, epochs=5, callbacks=[st], verbose=0).history
+        assert history["pseudo_accuracy"][-1] == 1.0 and history["n_pseudo_class_1"][-1] == rare and not st.alarms_
+
+
+def test_a_prior_that_is_given_is_what_the_pool_is_held_to():
+    x, y, pool, _ = two_clusters(10)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax", kernel_initializer="zeros")])
+    model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+    st = kas.SelfTraining(pool, start_epoch=4, max_iter=1, prior=[0.5, 0.5])
+    with pytest.warns(UserWarning, match="collapsing onto few"):
+        model.fit(st.training_set(x, y, batch_size=16, steps=40), epochs=5, callbacks=[st], verbose=0)
+
+
+@pytest.mark.parametrize("on_alarm", ["warn", "rollback"])
+def test_when_nothing_is_ever_selected_the_way_out_is_named_once(on_alarm):
+    model = network()
+    flat = keras.Sequential([model.layers[1], keras.layers.Dense(3), keras.layers.Rescaling(0.02)])
+    flat = keras.Sequential([keras.Input((3,)), *flat.layers, keras.layers.Softmax()])
+    flat.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
+    st = kas.SelfTraining(POOL, start_epoch=0, on_alarm=on_alarm)
+    with pytest.warns(
+        UserWarning, match="3 selections have taken none.*temperature='calibrated' with holdout"
+    ) as caught:
+        run(st, flat, epochs=5)
+    assert len(caught) == 1 and st.n_iter_ == 5 and [alarm.kind for alarm in st.alarms_] == ["nothing"]
+    assert int(flat.optimizer.iterations) == 30
+    sharpened = kas.SelfTraining(POOL, start_epoch=0, temperature="calibrated", holdout=(POOL[:60], HIDDEN[:60]))
+    assert run(sharpened, flat, epochs=4).history["n_pseudo"][-1] > 0

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_aug_ssl as kas
+from keras_aug_ssl.self_training import elements
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 6, 5, 3), dtype=np.uint8)
 
@@ -195,3 +196,54 @@ def test_bad_pools_are_named(make, tmp_path):
 def test_strings_are_no_pool():
     with pytest.raises(TypeError, match="must be an array of numbers"):
         kas.UnlabeledPool(np.array(["a", "b"]))
+
+
+def generator(values, shape):
+    signature = tf.TensorSpec(shape, values.dtype)
+    return tf.data.Dataset.from_generator(lambda: iter(values), output_signature=signature)
+
+
+SQUARES = np.arange(5 * 4 * 4 * 3, dtype="uint8").reshape(5, 4, 4, 3)
+TOKENS = np.arange(35, dtype="int32").reshape(5, 7)
+
+
+@pytest.mark.parametrize(("values", "shape"), [(SQUARES, (None, None, 3)), (TOKENS, (None,))])
+def test_examples_of_unknown_size_are_not_taken_for_batches(values, shape):
+    examples = generator(values, shape)
+    if shape[0] is None:
+        with pytest.raises(ValueError, match=r"dataset.batch\(256\) if they are examples, dataset.unbatch\(\) if"):
+            kas.UnlabeledPool(examples)
+    for told in (examples.batch(2), examples.batch(3).prefetch(1).unbatch(), examples.batch(2, drop_remainder=False)):
+        pool = kas.UnlabeledPool(told)
+        assert len(pool) == 5
+        np.testing.assert_array_equal(pool.take(np.arange(5)), values)
+
+
+def test_batches_of_one_size_are_batches():
+    pool = kas.UnlabeledPool(tf.data.Dataset.from_tensor_slices(TOKENS).batch(2, drop_remainder=True).map(lambda x: x))
+    assert len(pool) == 4 and pool.take([3]).tolist() == TOKENS[3:4].tolist()
+
+
+def test_data_sets_without_an_end_are_refused_or_asked_about(monkeypatch):
+    numbers = tf.data.Dataset.from_tensor_slices(TOKENS)
+    for endless in (numbers.repeat(), numbers.repeat().filter(lambda row: True).prefetch(1)):
+        with pytest.raises(ValueError, match="Leave out its repeat"):
+            kas.UnlabeledPool(endless)
+    assert len(kas.UnlabeledPool(numbers.repeat().take(8))) == 8
+    monkeypatch.setattr(elements, "MANY", 3)
+    with pytest.warns(UserWarning, match=r"has given 5 examples.*dataset.take\(n\)"):
+        assert len(kas.UnlabeledPool(numbers.filter(lambda row: True))) == 5
+    monkeypatch.setattr(elements, "LEAST_FREE", 2**70)
+    with pytest.warns(UserWarning, match="has given"), pytest.raises(ValueError, match="no end so far"):
+        kas.UnlabeledPool(numbers.filter(lambda row: True))
+    assert len(kas.UnlabeledPool(numbers)) == 5
+
+
+def test_a_data_set_of_strings_is_named():
+    with pytest.raises(ValueError, match="dense tensors of numbers"):
+        kas.UnlabeledPool(tf.data.Dataset.from_tensor_slices(["good film", "bad film"]))
+
+
+def test_rows_written_as_lists_are_an_array():
+    pool = kas.UnlabeledPool([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert len(pool) == 3 and pool.take([2]).tolist() == [[5.0, 6.0]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import pickle
 
+import keras
 import numpy as np
 import pytest
 
@@ -101,3 +103,80 @@ def test_export(trained, tmp_path):
     )
     pytest.importorskip("pandas")
     assert list(table.to_pandas().columns) == table.columns
+
+
+class Sway(keras.callbacks.Callback):
+    """Two sure labels whose order alternates from epoch to epoch; in epoch 3 the second becomes surely absent."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        biases = [4.0 + 0.1 * (epoch % 2), 4.1 - 0.1 * (epoch % 2)]
+        self.model.layers[-1].set_weights([np.zeros((3, 2)), np.array([biases[0], -4.0 if epoch == 3 else biases[1]])])
+
+
+@pytest.mark.parametrize("relabel", [True, kas.rules.Decided(0.8, 0.2), False])
+def test_labels_of_several_flip_when_one_of_them_does(relabel, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, "sigmoid")])
+    model.compile(keras.optimizers.SGD(0.0), "binary_crossentropy")
+    st = kas.SelfTraining(POOL, start_epoch=0, relabel=relabel)
+    made = st.training_set(X, np.ones((len(X), 2), "float32"), batch_size=8, steps=1)
+    history = model.fit(made, epochs=4, callbacks=[Sway(), st], verbose=0).history
+    flipped = 0.0 if relabel is False else 1.0
+    assert history["pseudo_flip_rate"] == [0.0, 0.0, 0.0, flipped] and not st.alarms_
+    table = st.table()
+    np.testing.assert_array_equal(table["label"], [[1.0, 1.0 - flipped]] * len(POOL))
+    np.testing.assert_array_equal(table["label"], st.transduction_[len(X) :])
+    assert table[3]["label"] == [1.0, 1.0 - flipped]
+    table.to_csv(tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", encoding="utf-8") as stream:
+        assert next(csv.DictReader(stream))["label_1"] == str(1.0 - flipped)
+
+
+@pytest.mark.parametrize("relabel", [True, False])
+def test_the_label_of_a_number_is_the_number(relabel):
+    layers = [keras.Input((3,)), keras.layers.Dropout(0.3, seed=1), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    st = kas.SelfTraining(POOL, kas.rules.LowVariance(0.3, passes=3), start_epoch=1, relabel=relabel)
+    run(st, model, task=(X, 10 * X[:, 0]), epochs=4)
+    table, given = st.table(), st.transduction_[len(X) :]
+    chosen = table["selected"]
+    np.testing.assert_array_equal(table["label"][chosen], given[chosen])
+    assert len(np.unique(given[chosen])) > 10 and np.isnan(given[~chosen]).all()
+    never = table["round_entered"] == -1
+    assert np.isnan(table["label"][never]).all() and np.isfinite(table["label"][~never]).all()
+    assert isinstance(table[0]["label"], float)
+
+
+def test_rows_that_are_not_finite_are_never_labels():
+    pool = {"a": POOL.copy(), "b": np.arange(len(POOL))}
+    pool["a"][5, 1], pool["a"][7, 0] = np.nan, np.inf
+    inputs = {"a": keras.Input((3,), name="a"), "b": keras.Input((), name="b")}
+    hidden = keras.layers.ReLU()(-1e9 * keras.ops.abs(inputs["a"]))  # hides NaN in part: ReLU of NaN is 0 on a CPU
+    joined = keras.layers.Concatenate()([hidden, keras.ops.expand_dims(0.0 * inputs["b"], 1)])
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(joined))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    st = kas.SelfTraining(pool, kas.rules.Threshold(0.0) & kas.rules.FreeThreshold(), start_epoch=0)
+    with pytest.warns(UserWarning, match="2 of the pool's 120 rows have NaN or infinity") as caught:
+        run(st, model, task=({"a": X, "b": np.arange(len(X))}, Y % 2), epochs=3)
+    table = st.table()
+    assert len(caught) == 1 and not table["selected"][[5, 7]].any() and table["selected"].sum() == len(POOL) - 2
+    assert (
+        list(table["reason"][[5, 7]]) == ["not finite"] * 2 and np.isfinite(table["confidence"]).sum() == len(POOL) - 2
+    )
+    with pytest.raises(ValueError, match="`pool` must be rows of finite features"):
+        run(kas.SelfTraining(np.full_like(POOL, np.nan), start_epoch=0), epochs=1)
+
+
+def test_a_run_can_be_pickled_and_what_it_reports_is_kept(trained):
+    again = pickle.loads(pickle.dumps(trained))
+    assert again.n_iter_ == trained.n_iter_ and list(again.table()) == list(trained.table())
+    np.testing.assert_array_equal(again.transduction_, trained.transduction_)
+    run(again, epochs=2)
+    assert again.n_iter_ == 1
+
+
+def test_labels_are_known_after_fit():
+    st = kas.SelfTraining(POOL)
+    st.training_set(X, Y)
+    with pytest.raises(AttributeError, match="`transduction_` must be read after fit"):
+        st.transduction_  # noqa: B018

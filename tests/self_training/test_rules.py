@@ -183,3 +183,21 @@ def test_bad_arguments_are_named(make):
 def test_wrong_kinds_are_named(make):
     with pytest.raises(TypeError, match="`"):
         make()
+
+
+@pytest.mark.parametrize("rule", [rules.FreeThreshold(), rules.FlexThreshold(0.9)])
+def test_an_output_without_a_class_changes_nothing(rule):
+    p = np.concatenate([two(*[0.99] * 30), two(*[0.97] * 20, label=1), two(0.6, 0.7)])
+    ghost = np.concatenate([p, np.zeros((len(p), 1), np.float32)], axis=1)
+    sure_ghost = np.array([[0.0, 0.02, 0.98]], np.float32)
+    expected = rule(p, prior=[0.5, 0.5])
+    weights = rule(np.concatenate([ghost, sure_ghost]), prior=[0.5, 0.5, 0.0])
+    np.testing.assert_array_equal(weights[:-1], expected)
+    assert weights[-1] == 0 and not expected.all()
+    np.testing.assert_array_equal(rule(ghost, prior=[0.5, 0.5, 0.0]), expected)
+
+
+def test_a_class_without_labelled_rows_has_no_quota():
+    p = np.tile(np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.0, 0.1, 0.9]], np.float32), (100_000, 1))
+    weights = rules.TopFraction(1.0)(p, prior=[0.5, 0.5, 0.0])
+    np.testing.assert_array_equal(weights.reshape(-1, 3).sum(axis=0), [100_000, 100_000, 0])

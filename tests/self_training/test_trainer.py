@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 
 import keras
 import numpy as np
@@ -117,12 +118,16 @@ def test_new_callbacks_for_every_training():
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     class Fail(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            if epoch == 7:
+            seen.append(epoch)
+            if len(seen) == 8:
                 raise KeyboardInterrupt
+
+    seen = []
 
     whole = trained(validation_data=(POOL, HIDDEN))
     with pytest.raises(KeyboardInterrupt):
         trained(validation_data=(POOL, HIDDEN), backup_dir=tmp_path, callbacks=lambda: [Fail()])
+    assert seen == [0, 1, 2, 0, 1, 2, 0, 1], "callbacks see every training begin with epoch 0"
     resumed = trained(validation_data=(POOL, HIDDEN), backup_dir=tmp_path)
     assert equal_weights(whole.model_, resumed.model_)
     assert resumed.scores_ == whole.scores_ and resumed.best_round_ == whole.best_round_
@@ -142,8 +147,82 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
             "`build_model` must be a function that returns",
         ),
         (lambda: kas.SelfTrainer(build).fit(X, Y, POOL, epochs=0), ValueError, "`epochs` must be"),
+        (
+            lambda: kas.SelfTrainer(build).fit(X, Y, POOL, validation_split=0.1),
+            TypeError,
+            "fit takes no argument `validation_split`.*'batch_size'",
+        ),
     ],
 )
 def test_bad_input_is_named(make, error, message):
     with pytest.raises(error, match=f"SelfTrainer: {message}"):
         make()
+
+
+def test_callbacks_begin_each_training_anew():
+    seen = []
+
+    def rate(epoch, rate):
+        seen.append(epoch)
+        return rate
+
+    late = keras.callbacks.EarlyStopping("loss", mode="max", patience=1, start_from_epoch=2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # Keras's own
+        trainer = trained(rounds=1, callbacks=[keras.callbacks.LearningRateScheduler(rate), late])
+    assert seen == [0, 1, 2, 0, 1, 2] and [len(each["loss"]) for each in trainer.history_] == [3, 3]
+    one = trained(rounds=1, callbacks=keras.callbacks.TerminateOnNaN())
+    assert len(one.history_) == 2
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_models_of_rounds_may_differ(tmp_path, interrupted):
+    class Fail(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            begun.append(1)
+            if len(begun) == 3:
+                raise KeyboardInterrupt
+
+    def wider(number):
+        width = 8 if number == 0 else 4
+        layers = [keras.Input((3,)), keras.layers.Dense(width, "relu"), keras.layers.Dense(3, "softmax")]
+        model = keras.Sequential(layers)
+        rate = 0.05 if number == 0 else 0.0
+        model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    begun, options = [], {"rounds": 2, "validation_data": (POOL, HIDDEN), "backup_dir": tmp_path}
+    if interrupted:
+        with pytest.raises(KeyboardInterrupt):
+            trained(wider, callbacks=[Fail()], **options)
+    trainer = trained(wider, **options)
+    assert trainer.best_round_ == 0 and trainer.model_.layers[0].units == 8
+    accuracy = trainer.model_.evaluate(POOL, HIDDEN, verbose=0, return_dict=True)["accuracy"]
+    assert accuracy == pytest.approx(trainer.scores_[0]["accuracy"])
+
+
+def diverging(at):
+    def build_model(number):
+        return network(seed=number, optimizer=keras.optimizers.SGD(np.inf if number == at else 0.05))
+
+    return build_model
+
+
+def test_a_training_that_diverged_is_named_and_never_the_best():
+    trainer = kas.SelfTrainer(diverging(1), rounds=3)
+    with pytest.raises(ValueError, match="loss stays finite.*NaN in training 1.*model_"):
+        trainer.fit(X, Y, POOL, validation_data=(POOL, HIDDEN), **FEEDING)
+    assert np.isfinite(trainer.model_.get_weights()[0]).all() and len(trainer.scores_) == 2
+    last = trained(diverging(2), rounds=2, validation_data=(POOL, HIDDEN))
+    assert last.best_round_ < 2 and np.isfinite(last.model_.predict(POOL, verbose=0)).all()
+
+
+def test_what_fit_makes_is_unknown_before():
+    trainer = kas.SelfTrainer(build)
+    for name in ("n_iter_", "history_", "scores_", "best_round_", "model_", "transduction_", "termination_condition_"):
+        with pytest.raises(AttributeError, match="Call fit"):
+            getattr(trainer, name)
+    with pytest.raises(AttributeError, match="Call fit"):
+        trainer.table()
+    with pytest.raises(AttributeError, match="no attribute 'weights_'"):
+        trainer.weights_  # noqa: B018

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
@@ -32,7 +33,7 @@ class FlexThreshold(Rule):
     rows, and u the number that reach it for none, b_c = n_c / max(max n, u) and the level of c is
     `confidence` b_c / (2 - b_c). A class that no row is sure of has level 0: good when the model is young and classes
     are hard to different degrees, bad when it is wrong. The paper takes n_c as it is, which assumes equally frequent
-    classes.
+    classes. A class without labelled rows is never taken and lowers no other's level.
 
     Args:
         confidence: level of the class that is learned best, in (0, 1].
@@ -45,6 +46,8 @@ class FlexThreshold(Rule):
         array([1., 1., 0., 1., 1.], dtype=float32)
     """
 
+    by_row = True
+
     def __init__(self, confidence: float = 0.95) -> None:
         self.confidence = checks.number("FlexThreshold", "confidence", confidence, 0.0, 1.0, low_open=True)
 
@@ -56,15 +59,16 @@ class FlexThreshold(Rule):
         """Returns (K,) rows that reach the level for each class, and how many reach it for none."""
         sure = positive(rows.score[:, 0] >= self.confidence)
         reached = tf.math.bincount(rows.label, weights=sure, minlength=probabilities.shape[-1], dtype=tf.float32)
-        return {"reached": reached, "unsure": tf.reduce_sum(1.0 - sure)}
+        # Counts of large pools: float32 stops counting at 2^24.
+        return {"reached": tf.cast(reached, tf.float64), "unsure": tf.cast(tf.reduce_sum(1.0 - sure), tf.float64)}
 
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
         """Returns 1 from the row's class's level on."""
-        relative = per_share(statistics["reached"], context.prior, "FlexThreshold")
+        shares = check_prior("FlexThreshold", context.prior, statistics["reached"].shape[0])
+        relative = per_share(statistics["reached"], shares)
         best = tf.maximum(tf.reduce_max(relative), statistics["unsure"])
         share = relative / tf.maximum(best, 1e-12)
-        level = self.confidence * share / (2.0 - share)
-        return positive(rows.score[:, 0] >= tf.gather(level, rows.label))
+        return reaching(rows, self.confidence * share / (2.0 - share), shares)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the level."""
@@ -78,7 +82,8 @@ class FreeThreshold(Rule):
     The level of class c is the mean confidence times q_c / max q, where q_c is the class's mean probability relative
     to its share among the labelled rows. The paper takes the mean probability as it is, which assumes equally frequent
     classes. A class that is rarer in the pool than among the labelled rows looks badly learned and gets a low level, so
-    tell `SelfTraining(prior=...)` the pool's class mix or take `Threshold`.
+    tell `SelfTraining(prior=...)` the pool's class mix or take `Threshold`. A class without labelled rows is never
+    taken and lowers no other's level.
 
     Example:
         >>> import numpy as np
@@ -86,6 +91,8 @@ class FreeThreshold(Rule):
         >>> kas.rules.FreeThreshold()(np.array([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9]]))
         array([1., 0., 1.], dtype=float32)
     """
+
+    by_row = True
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the largest probability."""
@@ -102,9 +109,9 @@ class FreeThreshold(Rule):
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
         """Returns 1 from the row's class's level on."""
         mean = statistics["confidence"] / tf.maximum(statistics["rows"], 1.0)
-        relative = per_share(tf.cast(statistics["probabilities"], tf.float32), context.prior, "FreeThreshold")
-        level = tf.cast(mean, tf.float32) * relative / tf.reduce_max(relative)
-        return positive(rows.score[:, 0] >= tf.gather(level, rows.label))
+        shares = check_prior("FreeThreshold", context.prior, statistics["probabilities"].shape[0])
+        relative = per_share(statistics["probabilities"], shares)
+        return reaching(rows, mean * relative / tf.maximum(tf.reduce_max(relative), 1e-12), shares)
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -125,6 +132,7 @@ class SoftWeight(Rule):
         array([1.  , 1.  , 0.05], dtype=float32)
     """
 
+    by_row = True
     graded = True
 
     def __init__(self, sigmas: float = 2.0) -> None:
@@ -154,7 +162,17 @@ class SoftWeight(Rule):
         return {"sigmas": self.sigmas}
 
 
-def per_share(amount: tf.Tensor, prior: Any, owner: str) -> tf.Tensor:
-    """(K,) amounts relative to what each class's share among the labelled rows lets expect; as they are without one."""
-    shares = check_prior(owner, prior, amount.shape[0])
-    return amount if shares is None else amount / (shares * len(shares))
+def per_share(amount: tf.Tensor, shares: np.ndarray | None) -> tf.Tensor:
+    """(K,) float64 amounts relative to what each class's share lets expect, 0 for an absent class; as they are without.
+
+    They are scaled by the number of classes that aren't absent, so that outputs without a class change nothing.
+    """
+    return amount if shares is None else tf.math.divide_no_nan(amount, np.float64(shares) * np.count_nonzero(shares))
+
+
+def reaching(rows: Rows, level: tf.Tensor, shares: np.ndarray | None) -> tf.Tensor:
+    """(N,) weights: 1 from the level of the row's class on; an absent class can't be reached."""
+    level = tf.cast(level, tf.float32)
+    if shares is not None:
+        level = tf.where(shares > 0.0, level, np.inf)
+    return positive(rows.score[:, 0] >= tf.gather(level, rows.label))

@@ -83,12 +83,13 @@ class Rule:
     Class attributes:
         graded: weights may lie between 0 and 1, so training needs sample weights.
         by_row: `weights` needs a row and the statistics, and no other row, so a large pool is weighed part by part.
+            Left at False, `weights` gets the whole pool at once, as ranks and shares need it.
         needs_holdout: `Context.holdout` is required.
         reads_numbers: `score` makes sense of regression too, whose predictions say nothing of confidence.
     """
 
     graded = False
-    by_row = True
+    by_row = False
     needs_holdout = False
     reads_numbers = False
     passes: Any = None  # how to get `Prediction.uncertainty`: a number of dropout passes, or models; None does without
@@ -252,7 +253,6 @@ class Custom(Rule):
     """
 
     graded = True
-    by_row = False
     reads_numbers = True
 
     def __init__(self, function: Callable[[np.ndarray], Any]) -> None:
@@ -313,7 +313,7 @@ def summary(passes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def check_prior(owner: str, prior: Any, num_classes: int) -> np.ndarray | None:
-    """Returns (K,) float32 shares that sum to 1, none of them 0; None stays None."""
+    """Returns (K,) float32 shares that sum to 1, 0 for an absent class; None stays None."""
     if prior is None:
         return None
     expected = f"({num_classes},) shares >= 0, one for each class"
@@ -323,5 +323,4 @@ def check_prior(owner: str, prior: Any, num_classes: int) -> np.ndarray | None:
         checks.fail(owner, "prior", expected, prior, error=TypeError)
     if values.shape != (num_classes,) or not np.isfinite(values).all() or values.min() < 0 or values.sum() <= 0:
         checks.fail(owner, "prior", expected, prior)
-    values = np.maximum(values / values.sum(), 1e-6)  # an absent class would divide by zero
     return values / values.sum()

@@ -32,6 +32,8 @@ class Decided(Rule):
         array([1., 0.], dtype=float32)
     """
 
+    by_row = True
+
     def __init__(self, present: float = 0.9, absent: float = 0.1, share: float = 1.0) -> None:
         self.present = checks.number("Decided", "present", present, 0.0, 1.0)
         self.absent = checks.number("Decided", "absent", absent, 0.0, self.present, high_open=True)

@@ -28,6 +28,8 @@ class Threshold(Rule):
         array([1., 0.], dtype=float32)
     """
 
+    by_row = True
+
     def __init__(self, confidence: float = 0.95) -> None:
         self.confidence = checks.number("Threshold", "confidence", confidence, 0.0, 1.0)
 
@@ -60,6 +62,8 @@ class Margin(Rule):
         array([0., 1.], dtype=float32)
     """
 
+    by_row = True
+
     def __init__(self, margin: float = 0.9) -> None:
         self.margin = checks.number("Margin", "margin", margin, 0.0, 1.0)
 
@@ -90,6 +94,8 @@ class Entropy(Rule):
         >>> kas.rules.Entropy(0.5)(np.array([[0.5, 0.5], [0.95, 0.05]]))
         array([0., 1.], dtype=float32)
     """
+
+    by_row = True
 
     def __init__(self, share: float = 0.1) -> None:
         self.share = checks.number("Entropy", "share", share, 0.0, 1.0)

@@ -37,6 +37,7 @@ class TargetPrecision(Rule):
         array([1., 0.], dtype=float32)
     """
 
+    by_row = True
     needs_holdout = True
 
     def __init__(self, precision: float = 0.99) -> None:

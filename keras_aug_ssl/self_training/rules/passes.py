@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.self_training.rules.base import Context, Prediction, Rows, Rule, Statistics, positive
-from keras_aug_ssl.self_training.rules.ranked import rank_in_class
+from keras_aug_ssl.self_training.rules.ranked import rank_in_class, rows_of_share
 
 
 class Spread(Rule):
@@ -85,6 +85,8 @@ class Uncertainty(Spread):
         array([1., 0.], dtype=float32)
     """
 
+    by_row = True
+
     def __init__(
         self,
         limit: float = 0.05,
@@ -137,9 +139,8 @@ class LowVariance(Spread):
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
         """Returns 1 for the rows with the smallest standard deviations."""
         share = min(1.0, self.fraction + self.step * (context.round - 1))
-        total = tf.size(rows.label)
-        rank = rank_in_class(tf.zeros([total], tf.int32), -rows.score[:, 0])
-        return positive(rank < tf.math.ceil(share * tf.cast(total, tf.float32) - 1e-4))
+        rank = rank_in_class(tf.zeros_like(rows.label), -rows.score[:, 0])
+        return positive(rank < rows_of_share(share * tf.cast(tf.size(rank), tf.float64)))
 
     def __call__(self, mean: Any, variance: Any, round: int = 1) -> Any:  # type: ignore[override]
         """Weighs predictions.

@@ -17,6 +17,7 @@ from keras_aug_ssl.self_training.rules.base import (
     Statistics,
     check_prior,
     confidence_of,
+    positive,
 )
 
 NO_ROW = -1
@@ -39,6 +40,8 @@ class TopK(Rule):
         >>> kas.rules.TopK(1)(np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]]))
         array([1., 0., 1.], dtype=float32)
     """
+
+    by_row = True
 
     def __init__(self, k: int = 10, per_class: bool = True) -> None:
         self.k = checks.integer("TopK", "k", k, 1)
@@ -86,9 +89,9 @@ class TopFraction(Rule):
 
     Each class gets its quota by its share among the labelled examples, so that the classes the model finds easy don't
     take over. Without a prior the quotas follow the predictions. A class with fewer predicted rows than its quota
-    gives what it has; one that is rarer in the pool than among the labelled rows gets others' rows in the end, so tell
-    `SelfTraining(prior=...)` the pool's class mix or take `Threshold`. Curriculum Labeling (arXiv 2001.06001) takes 20,
-    40, ... 100 %, over all classes together.
+    gives what it has, one without labelled examples nothing; one that is rarer in the pool than among the labelled rows
+    gets others' rows in the end, so tell `SelfTraining(prior=...)` the pool's class mix or take `Threshold`. Curriculum
+    Labeling (arXiv 2001.06001) takes 20, 40, ... 100 %, over all classes together.
 
     Args:
         fraction: share of the pool in the first round, in (0, 1].
@@ -112,28 +115,34 @@ class TopFraction(Rule):
 
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
         """Returns (K,) the number of rows predicted as each class."""
-        return {"count": tf.math.bincount(rows.label, minlength=probabilities.shape[-1], dtype=tf.float32)}
+        return {"count": tf.math.bincount(rows.label, minlength=probabilities.shape[-1], dtype=tf.int64)}
 
     def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
         """Returns 1 for rows whose rank within their class is below the class's quota."""
-        count = statistics["count"]
+        count = tf.cast(statistics["count"], tf.float64)
         prior = check_prior("TopFraction", context.prior, count.shape[0])
         share = min(1.0, self.fraction + self.step * (context.round - 1))
-        expected = count if prior is None else tf.reduce_sum(count) * prior
-        # Shares are decimal fractions in float32: 0.2 * 5 is 1.0000000149, which must not become 2.
-        quota = tf.math.ceil(share * expected - 1e-4)
-        return tf.cast(rank_in_class(rows.label, rows.score[:, 0]) < tf.gather(quota, rows.label), tf.float32)
+        quota = rows_of_share(share * (count if prior is None else tf.reduce_sum(count) * prior))
+        return positive(rank_in_class(rows.label, rows.score[:, 0]) < tf.gather(quota, rows.label))
 
     def get_config(self) -> dict[str, Any]:
         """Returns share and step."""
         return {"fraction": self.fraction, "step": self.step}
 
 
+def rows_of_share(expected: tf.Tensor) -> tf.Tensor:
+    """int64 whole rows for float64 shares of a pool, rounded up.
+
+    The shares are decimal fractions in float32: 0.2 * 5 is 1.0000000149, which must not become 2.
+    """
+    return tf.cast(tf.math.ceil(expected * (1.0 - 1e-6)), tf.int64)
+
+
 def rank_in_class(label: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
-    """(N,) float32 place of each row among those of its label: 0 for the largest score, the first of equals first."""
+    """(N,) int64 place of each row among those of its label: 0 for the largest score, the first of equals first."""
     by_score = tf.argsort(score, direction="DESCENDING", stable=True)
     order = tf.gather(by_score, tf.argsort(tf.gather(label, by_score), stable=True))
     sorted_label = tf.gather(label, order)
     places = tf.range(tf.size(order))
     first = tf.searchsorted(sorted_label, sorted_label, side="left")
-    return tf.scatter_nd(order[:, None], tf.cast(places - first, tf.float32), [tf.size(order)])
+    return tf.scatter_nd(order[:, None], tf.cast(places - first, tf.int64), [tf.size(order)])
