@@ -41,14 +41,15 @@ def form_of(y: Any) -> str | None:
     return SHARES if (y >= 0).all() and np.allclose(y.sum(axis=1), 1.0, atol=1e-3) else REAL_ROWS
 
 
-def class_numbers(y: np.ndarray) -> np.ndarray:
+def class_numbers(y: np.ndarray, signed: bool = False) -> np.ndarray:
     """(N,) int64 classes of (N,) or (N, 1) numbers, soft or hard, or (N, K) one-hot or soft labels, as `fit` does.
 
-    -1 for no, as hinge losses allow, is class 0.
+    With `signed` labels, as hinge losses allow, -1 is class 0.
     """
     if y.ndim == 2 and y.shape[1] > 1:
         return y.argmax(axis=1).astype(np.int64)
-    return np.maximum(np.round(y.reshape(-1)), 0).astype(np.int64)
+    numbers = np.round(y.reshape(-1)).astype(np.int64)
+    return np.maximum(numbers, 0) if signed else numbers
 
 
 def decisions(owner: str, head: Head, y: Any, num_examples: int) -> np.ndarray:

@@ -79,7 +79,7 @@ class Labeller:
         if self._holdout is not None and self.choice.needs_holdout:
             self._holdout.check_classes(self.outputs.num_classes)
         self._model, self._batch_size = model, batch_size
-        self._checked = _sample(self.owner, labeled)
+        self._checked = _sample(self.owner, labeled, self.outputs.signed)
         self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules, batch_size)
         if not self.books.round:
             self.begin()
@@ -300,18 +300,22 @@ class Labeller:
     def _compared(self, truth: np.ndarray) -> dict[str, float]:
         books = self.books
         if self.outputs.kind in (CLASSES, BINARY):
-            return {"pseudo_accuracy": _mean(books.ledger.label[books.selected.rows] == class_numbers(truth))}
+            return {
+                "pseudo_accuracy": _mean(
+                    books.ledger.label[books.selected.rows] == class_numbers(truth, self.outputs.signed)
+                )
+            }
         truth = truth.reshape(books.selected.targets.shape)
         if self.outputs.kind == LABELS:
             return {"pseudo_accuracy": _mean((books.selected.targets >= 0.5) == (truth >= 0.5))}
         return {"pseudo_mean_absolute_error": _mean(np.abs(books.selected.targets - truth))}
 
 
-def _sample(owner: str, labeled: Labeled) -> tuple[ArraySource, np.ndarray]:
+def _sample(owner: str, labeled: Labeled, signed: bool) -> tuple[ArraySource, np.ndarray]:
     """Some labelled rows, evenly from all, to check a model on, and their classes."""
     rows = np.unique(np.linspace(0, len(labeled) - 1, MOST_LABELED_CHECKED).astype(np.int64))
     x = keras.tree.map_structure(lambda part: part[rows], labeled.x)
-    return ArraySource(owner, x), class_numbers(labeled.y[rows])
+    return ArraySource(owner, x), class_numbers(labeled.y[rows], signed)
 
 
 def _counts(label: np.ndarray, num_classes: int) -> np.ndarray:

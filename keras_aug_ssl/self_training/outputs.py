@@ -72,4 +72,4 @@ def class_prior(head: Head, y: np.ndarray, owner: str) -> np.ndarray | None:
             owner, "y", f"class numbers from 0 to {head.num_classes - 1}, as the model has outputs", int(worst),
             "Rows without a label belong into the pool.",
         )  # fmt: skip
-    return (np.bincount(class_numbers(y), minlength=head.num_classes) / len(y)).astype(np.float32)
+    return (np.bincount(class_numbers(y, head.signed), minlength=head.num_classes) / len(y)).astype(np.float32)

@@ -138,7 +138,12 @@ class Outcome:
         y, books = self._labeled().y, self._labeller.books
         self._labeller.check_used()
         if self._labeller.outputs.kind in (CLASSES, BINARY):
-            return np.concatenate([class_numbers(y), np.where(books.ledger.selected, books.ledger.label, NO_LABEL)])
+            return np.concatenate(
+                [
+                    class_numbers(y, self._labeller.outputs.signed),
+                    np.where(books.ledger.selected, books.ledger.label, NO_LABEL),
+                ]
+            )
         pseudo = np.full((books.ledger.size, *y.shape[1:]), np.nan, np.float32)
         pseudo[books.selected.rows] = books.selected.targets.reshape(-1, *y.shape[1:])
         return np.concatenate([y.astype(np.float32), pseudo])

@@ -88,7 +88,7 @@ def test_sizes_that_differ_between_batches_are_open():
 
 
 def test_another_data_set_is_noticed():
-    st = kas.SelfTraining(POOL)
+    st = kas.SelfTraining(POOL, start_epoch=1)
     st.training_set(X, Y, batch_size=8, steps=1).as_dataset()
     with pytest.raises(ValueError, match="training set"):
         network().fit(X, Y, callbacks=[st], verbose=0)
