@@ -4,6 +4,7 @@
 #   make demo    few labels to robust model on real digits, one table    make test    all tests but the notebooks'
 #   make lint    style of all code      make types   types of the package      make notebooks   runs the notebooks
 #   make docs    the API reference in build/docs                         make bench   every benchmark
+#   make test-oldest   the tests on the oldest versions that setup.cfg allows; TESTS=... chooses some
 #
 # PYTHON chooses the interpreter of the environment; TENSORFLOW the extra: cpu, tensorflow or gpu.
 
@@ -14,16 +15,24 @@ export KERAS_BACKEND = tensorflow
 
 VENV := .venv
 RUN := $(VENV)/bin/python
+OLDEST := .venv-oldest
+# The oldest Python there is, also where pyenv keeps it out of sight.
+OLDEST_PYTHON ?= $(shell PYENV_VERSION=3.10 python3.10 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
 SUPPORTED := import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
 	f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")
 
-.PHONY: demo test notebooks lint types docs bench clean
+.PHONY: demo test test-oldest notebooks lint types docs bench clean
 
 demo: $(VENV)/ready
 	$(RUN) -m keras_aug_ssl study --dataset mnist5k --labels 100 --out report
 
 test: $(VENV)/ready
 	$(RUN) -m pytest -n 2 --dist worksteal --ignore tests/test_notebooks.py
+
+# Old packages warn of one another's newer versions: their deprecations are no errors here.
+test-oldest: $(OLDEST)/ready
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/test_notebooks.py \
+		-W ignore::DeprecationWarning -W ignore::FutureWarning $(TESTS)
 
 notebooks: $(VENV)/ready
 	$(RUN) -m pytest -n 2 tests/test_notebooks.py
@@ -49,6 +58,15 @@ $(VENV)/ready: setup.cfg pyproject.toml
 	@$(PYTHON) -c '$(SUPPORTED)'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --editable ".[$(TENSORFLOW),demo,test]"
+	touch $@
+
+# uv, since pip can't choose the lowest version that setup.cfg allows of what it names, with the newest of what those need.
+$(OLDEST)/ready: setup.cfg pyproject.toml
+	@$(OLDEST_PYTHON) -c '$(SUPPORTED)'
+	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet uv
+	$(OLDEST)/bin/python -m uv pip install --quiet --python $(OLDEST)/bin/python --upgrade --resolution lowest-direct \
+		--editable ".[$(TENSORFLOW),demo,test,notebooks]"
 	touch $@
 
 $(VENV)/ready-%: $(VENV)/ready

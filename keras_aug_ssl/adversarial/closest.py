@@ -115,7 +115,7 @@ def line_search(problem: Problem, start: Closest) -> Closest:
     def body(problem: Problem, state: dict[str, Any], i: tf.Tensor) -> tuple[dict[str, Any], tf.Tensor]:
         middle = 0.5 * (state["low"] + state["high"])
         x = between(problem, state["far"], middle, state["size"])
-        fooled = problem.fooled(problem.scores(x))
+        fooled = problem.crossed(problem.scores(x))
         after = {
             **state,
             "low": tf.where(fooled, state["low"], middle),

@@ -122,7 +122,7 @@ def rival_margins(problem: Problem, scores: tf.Tensor) -> tf.Tensor:
 
 
 def linearise(problem: Problem, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Margins (B, k) of the rivals, their gradients (B, k, n), and where the model is fooled; one forward pass."""
+    """Margins (B, k) of the rivals, their gradients (B, k, n), and where the boundary is crossed; one forward pass."""
 
     def run(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -134,4 +134,4 @@ def linearise(problem: Problem, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.
 
     scores, margins, gradients = apart(run, x)
     gradients = [flat(problem.masked(problem.sound(gradient))) for gradient in gradients]
-    return margins, tf.stack(gradients, axis=1), problem.fooled(scores)
+    return margins, tf.stack(gradients, axis=1), problem.crossed(scores)

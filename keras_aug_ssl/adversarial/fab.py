@@ -81,7 +81,7 @@ class FAB(MinimalAttack):
         def body(problem: Problem, state: State, i: tf.Tensor) -> tuple[State, tf.Tensor]:
             margins, gradients, _ = linearise(problem, state["x"])
             x = self._step(problem, state["x"], margins[:, 0], gradients[:, 0])
-            fooled = problem.fooled(problem.scores(x))
+            fooled = problem.crossed(problem.scores(x))
             dead = tf.reduce_all(gradients == 0, axis=[1, 2])
             closest = state["closest"].meet(x, problem.distance(x), fooled, dead).spend(1)
             back = problem.x + _BETA * (x - problem.x)

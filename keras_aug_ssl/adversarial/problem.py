@@ -17,6 +17,7 @@ from keras_aug_ssl.meaning.labels import predicted
 _SURE = 16.6  # where odds are above 2^24 = e^16.6, float32 rounds 1 - p to 0 and cross-entropy's gradient is lost
 
 _TIE = 1e-6  # in logits; float32 probabilities near 1/2 are 6e-8 apart
+_ROUNDING = 1e-5  # of the largest score: how far the same sums may come apart, in another order
 
 
 class Evaluation(NamedTuple):
@@ -133,6 +134,16 @@ class Problem:
         fooled = finite & (same if self.targeted else ~same)
         # A model that puts out probabilities rounds them: nearer to the boundary than this, its own answer is a tie.
         return fooled if head.logits else fooled & (self.margin(scores) > _TIE)
+
+    def crossed(self, scores: tf.Tensor) -> tf.Tensor:
+        """Where the model is fooled by more than rounding, (B,): in another graph or batch it says so too.
+
+        For searches that close in on the boundary until nothing but rounding tells the two sides apart.
+        """
+        if self.victim.head.kind == heads.NUMBERS:
+            return self.fooled(scores)
+        rounding = _ROUNDING * tf.reduce_max(tf.abs(flat(scores)), axis=1)
+        return self.fooled(scores) & (self.margin(scores) > rounding)
 
     def margin(self, scores: tf.Tensor) -> tf.Tensor:
         """How far beyond the boundary of the decision the scores are, (B,): positive where the model is fooled."""

@@ -75,8 +75,8 @@ def certify(
         >>> import keras, numpy as np, keras_aug_ssl as kas
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
         >>> prediction, radius = kas.certify(model, np.array([[0.75, 0.5], [0.5, 0.5]]), sigma=0.25)
-        >>> prediction, bool(0.12 < radius[0] < 0.25 / np.sqrt(2)), radius[1]  # the second lies on the boundary
-        (array([ 0, -1]), True, np.float64(0.0))
+        >>> prediction, bool(0.12 < radius[0] < 0.25 / np.sqrt(2)), float(radius[1])  # the second lies on the boundary
+        (array([ 0, -1]), True, 0.0)
     """
     owner = "certify"
     sigma = checks.number(owner, "sigma", sigma, 0.0, low_open=True)

@@ -88,8 +88,8 @@ def reliability(probabilities: Any, labels: Any, bins: int = BINS) -> Reliabilit
         >>> import numpy as np
         >>> import keras_aug_ssl as kas
         >>> found = kas.calibration.reliability(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]), bins=5)
-        >>> found.accuracy[-1], round(found.error, 3)
-        (np.float64(0.5), 0.4)
+        >>> float(found.accuracy[-1]), round(found.error, 3)
+        (0.5, 0.4)
     """
     probabilities, labels = _held_out("reliability", probabilities, labels)
     edges = np.linspace(0.0, 1.0, checks.integer("reliability", "bins", bins, 1) + 1)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import keras_aug_ssl as kas
 from keras_aug_ssl.adversarial import balls, noise
+from keras_aug_ssl.testing.attack_subject import network, pictures
 from keras_aug_ssl.testing.laws import op_by_op
 
 VALUES, CASES, DRAWS = 6, 60, 90  # 5,400 cases for the attacks together
@@ -115,3 +116,12 @@ def test_steepest_gains_the_dual_norm(norm):
     assert np.allclose(np.linalg.norm(direction, ORDERS[norm], axis=1), 1.0, atol=1e-5)
     assert np.allclose((direction * gradient).sum(axis=1), np.linalg.norm(gradient, dual, axis=1), atol=1e-5)
     assert not np.asarray(balls.BALLS[norm].steepest(tf.zeros([2, VALUES]))).any()
+
+
+def test_what_lies_just_beyond_the_boundary_does_so_in_any_batch():
+    """A search that halves its way to the boundary could stop at a tie, which another batch rounds the other way."""
+    model, x = network().become("curved"), pictures(60)
+    labels = network().scores(x).argmax(axis=1)
+    result = kas.DeepFool(steps=5, bounds=(0, 1))(model, x, labels)
+    alone = np.concatenate([network().scores(example[None]) for example in result.x_adv])
+    np.testing.assert_array_equal(alone.argmax(axis=1) != labels, result.success)

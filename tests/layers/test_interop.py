@@ -12,7 +12,17 @@ from keras_aug_ssl import layers
 from keras_aug_ssl.layers.interop import StockLayer
 from tests.layers.cases import plain
 
-stock = keras.layers
+
+class Stock:
+    """`keras.layers`; a test of a layer that this version of Keras doesn't have yet is skipped."""
+
+    def __getattr__(self, name):
+        if name[0].isupper() and not hasattr(keras.layers, name):
+            pytest.skip(f"Keras {keras.__version__} has no {name}")
+        return getattr(keras.layers, name)
+
+
+stock = Stock()
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (3, 14, 18, 3)).astype("float32")
 SMOOTH = np.stack([np.add.outer(5 * np.arange(14), 7 * np.arange(18)) + 20.0 * c for c in range(3)], -1)[None]
@@ -46,19 +56,19 @@ def test_geometry_moves_pixels_where_keras_does(name, fill_mode):
 
 
 @pytest.mark.parametrize(
-    "layer, tolerance",
+    "name, arguments, tolerance",
     [
-        (stock.RandomBrightness((0.2, 0.2)), 1e-3),
-        (stock.RandomGrayscale(1.0), 0.1),
-        (stock.RandomInvert((1.0, 1.0)), 1e-3),
-        (stock.Solarization(), 1e-3),
-        (stock.RandomPosterization((3, 3)), 1e-3),
-        (stock.AutoContrast(), 0.51),
-        (stock.RandomSharpness((0.5, 0.5)), 0.1),
+        ("RandomBrightness", [(0.2, 0.2)], 1e-3),
+        ("RandomGrayscale", [1.0], 0.1),
+        ("RandomInvert", [(1.0, 1.0)], 1e-3),
+        ("Solarization", [], 1e-3),
+        ("RandomPosterization", [(3, 3)], 1e-3),
+        ("AutoContrast", [], 0.51),
+        ("RandomSharpness", [(0.5, 0.5)], 0.1),
     ],
-    ids=lambda value: getattr(value, "name", ""),
 )
-def test_colours_and_tones_are_keras_own(layer, tolerance):
+def test_colours_and_tones_are_keras_own(name, arguments, tolerance):
+    layer = getattr(stock, name)(*arguments)
     ours, theirs = translated(layer)(IMAGES).numpy(), np.asarray(layer(IMAGES, training=True))
     np.testing.assert_allclose(ours, theirs, atol=tolerance)
 
@@ -83,39 +93,39 @@ def test_one_number_means_what_keras_makes_of_it():
         assert getattr(pipeline.layers[0], name) == expected
 
 
-def every_stock_layer():
-    return [
-        stock.RandomFlip("vertical"),
-        stock.RandomTranslation(0.1, 0.1),
-        stock.RandomRotation(0.1),
-        stock.RandomZoom(0.1),
-        stock.RandomShear(0.1, 0.1),
-        stock.RandomPerspective(0.5, 0.5),
-        stock.RandomElasticTransform(0.5, 0.5),
-        stock.RandomCrop(8, 9),
-        stock.RandomBrightness(0.1),
-        stock.RandomContrast(0.1),
-        stock.RandomSaturation(0.3),
-        stock.RandomHue(0.1),
-        stock.RandomColorJitter((0, 255), 0.1, 0.1, 0.1, 0.1),
-        stock.RandomGrayscale(0.5),
-        stock.RandomInvert(0.5),
-        stock.RandomPosterization(4),
-        stock.Solarization(0.1, 0.5),
-        stock.Equalization(),
-        stock.AutoContrast(),
-        stock.RandomGaussianBlur(),
-        stock.RandomSharpness(0.5),
-        stock.RandomErasing(0.5),
-        stock.RandAugment(),
-        stock.AugMix(),
-        stock.MixUp(),
-        stock.CutMix(),
-    ]
+BOTH_HAVE = {
+    "RandomFlip": ["vertical"],
+    "RandomTranslation": [0.1, 0.1],
+    "RandomRotation": [0.1],
+    "RandomZoom": [0.1],
+    "RandomShear": [0.1, 0.1],
+    "RandomPerspective": [0.5, 0.5],
+    "RandomElasticTransform": [0.5, 0.5],
+    "RandomCrop": [8, 9],
+    "RandomBrightness": [0.1],
+    "RandomContrast": [0.1],
+    "RandomSaturation": [0.3],
+    "RandomHue": [0.1],
+    "RandomColorJitter": [(0, 255), 0.1, 0.1, 0.1, 0.1],
+    "RandomGrayscale": [0.5],
+    "RandomInvert": [0.5],
+    "RandomPosterization": [4],
+    "Solarization": [0.1, 0.5],
+    "Equalization": [],
+    "AutoContrast": [],
+    "RandomGaussianBlur": [],
+    "RandomSharpness": [0.5],
+    "RandomErasing": [0.5],
+    "RandAugment": [],
+    "AugMix": [],
+    "MixUp": [],
+    "CutMix": [],
+}
 
 
-@pytest.mark.parametrize("layer", every_stock_layer(), ids=lambda layer: type(layer).__name__)
-def test_every_layer_both_have_is_translated_with_its_arguments(layer):
+@pytest.mark.parametrize("name", BOTH_HAVE)
+def test_every_layer_both_have_is_translated_with_its_arguments(name):
+    layer = getattr(stock, name)(*BOTH_HAVE[name])
     (ours,) = translated(layer).layers
     assert type(ours) is getattr(layers, type(layer).__name__)
     theirs, config = layer.get_config(), ours.get_config()
