@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning import calling, reading
-from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
+from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.labels import class_numbers
 
 
@@ -72,4 +72,6 @@ def class_prior(head: Head, y: np.ndarray, owner: str) -> np.ndarray | None:
             owner, "y", f"class numbers from 0 to {head.num_classes - 1}, as the model has outputs", int(worst),
             "Rows without a label belong into the pool.",
         )  # fmt: skip
+    if head.kind == CLASSES and (classes != np.floor(classes)).any():
+        checks.fail(owner, "y", "whole class numbers, or one-hot", y)
     return (np.bincount(class_numbers(y, head.signed), minlength=head.num_classes) / len(y)).astype(np.float32)

@@ -235,3 +235,8 @@ def test_held_out_rows_may_be_a_table_and_have_other_floats():
     for holdout in ((pandas.DataFrame(X), pandas.Series(Y)), (X.astype("float64"), np.eye(3)[Y])):
         st = kas.SelfTraining(POOL, kas.rules.TargetPrecision(0.1), start_epoch=0, holdout=holdout)
         assert run(st, epochs=1).history["n_pseudo"][-1] > 0
+
+
+def test_class_numbers_are_whole():
+    with pytest.raises(ValueError, match="`y` must be whole class numbers, or one-hot"):
+        run(kas.SelfTraining(POOL), task=(X, Y + 0.5), epochs=1)
