@@ -78,6 +78,8 @@ class AugmentationLayer(keras.layers.Layer):
     mix: tuple[str, ...] = ()  # names of inputs besides Keras's that are taken
     rescales = False  # True: what it returns need not be in the value range its input was in
     mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
+    random = True  # False: it draws nothing, so no seed is missed
+    any_layout = False  # True: what it does is the same wherever the channels are
 
     def __init__(
         self,
@@ -114,6 +116,10 @@ class AugmentationLayer(keras.layers.Layer):
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
         """(height, width) of the output for an input of `size`."""
         return size
+
+    def output_spec(self, spec: Spec) -> Spec:
+        """What `spec` is behind the layer."""
+        return spec.resized(self.output_size(spec.size))
 
     def at_inference(self, spec: Spec) -> Parameters:
         """Parameters to use with `training=False`: the identity's, unless the layer is `active_at_inference`."""
@@ -207,6 +213,11 @@ class AugmentationLayer(keras.layers.Layer):
         return {**super().get_config(), **own}
 
     # --- how it comes about ---------------------------------------------------------------------------------------
+
+    @property
+    def layout(self) -> str | None:
+        """The data format that the layer was made for; None where it takes either."""
+        return None if self.any_layout else self.data_format
 
     def _next_key(self) -> tf.Tensor:
         """The next key of the layer's own sequence; the replicas of a distributed step draw for themselves."""

@@ -81,6 +81,8 @@ class RandomBrightness(ColourLayer):
         np.uint8(255)
     """
 
+    any_layout = True
+
     def __init__(
         self, factor: Factor, value_range: tuple[float, float] = (0, 255), seed: int | None = None, **kwargs: Any
     ) -> None:
@@ -105,7 +107,7 @@ class RandomContrast(ColourLayer):
 
     Args:
         factor: (lower, upper), both >= 0: the contrast is multiplied by a number in [1 - lower, 1 + upper]. One number
-            f stands for (f, f).
+            f stands for (f, f). Two amounts, not two ends: they aren't put in order, as Keras does.
         value_range: (black, white) of the images.
         seed, **kwargs: as for `AugmentationLayer`.
 
@@ -119,13 +121,15 @@ class RandomContrast(ColourLayer):
         self, factor: Factor, value_range: tuple[float, float] = (0, 255), seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(value_range, seed=seed, **kwargs)
-        pair = factor if isinstance(factor, Sequence) else (factor, factor)
-        if isinstance(factor, str) or len(pair) != 2:
-            checks.fail("RandomContrast", "factor", "one number or (lower, upper)", factor)
-        self.factor = (
-            checks.number("RandomContrast", "factor", pair[0], 0.0, 1.0),
-            checks.number("RandomContrast", "factor", pair[1], 0.0),
-        )
+        amounts = [
+            checks.number("RandomContrast", "factor", amount)
+            for amount in (factor if checks.is_sequence(factor) else (factor, factor))
+        ]
+        if len(amounts) != 2 or min(amounts) < 0.0 or amounts[0] > 1.0:
+            expected = "one number in [0, 1], or (lower, upper) with 0 <= lower <= 1 and 0 <= upper"
+            advice = "Both are amounts: the contrast is drawn from [1 - lower, 1 + upper]."
+            checks.fail("RandomContrast", "factor", expected, factor, advice)
+        self.factor = amounts[0], amounts[1]
 
     def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
         (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)

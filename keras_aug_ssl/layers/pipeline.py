@@ -13,7 +13,7 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers import planning
 from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.composite import CompositeLayer
-from keras_aug_ssl.layers.interop import StockLayer, shared_settings, translate
+from keras_aug_ssl.layers.interop import StockLayer, translate
 from keras_aug_ssl.layers.streams import Place, at_full_size, images_of, placed
 
 
@@ -47,8 +47,8 @@ class Pipeline(CompositeLayer):
     Args:
         layers: augmentation layers, or pipelines of them.
         jit_compile: `"auto"` compiles the passes with XLA wherever the images' size is static; True and False force it.
-        **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `AugmentationLayer`. The layers' own
-            data and box formats are not used: the pipeline's hold for the batch.
+        **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `CompositeLayer`: they hold for the
+            batch, and where they aren't given, those of the layers do.
 
     Example:
         >>> augment = kas.Pipeline([kas.layers.RandomRotation(0.1), kas.layers.RandomZoom(0.1),
@@ -65,6 +65,10 @@ class Pipeline(CompositeLayer):
     def __init__(self, layers: Sequence[AugmentationLayer], jit_compile: bool | str = "auto", **kwargs: Any) -> None:
         super().__init__(layers, **kwargs)
         self.jit_compile = checks.one_of("Pipeline", "jit_compile", jit_compile, ("auto", True, False))
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        return any(layer.random for layer in self.layers)
 
     def plan(self) -> Plan:
         """Says what is executed together, in which order."""
@@ -109,7 +113,8 @@ class Pipeline(CompositeLayer):
             checks.fail("Pipeline.map", "dataset", "a tf.data.Dataset", dataset, error=TypeError)
         shape = images_of(dataset.element_spec).shape
         batched = shape.rank == 4 or not self.independent  # what is mixed comes in batches, of any rank
-        fill = batched and self.independent and shape[0] is None  # else every batch has one size
+        ragged = any(isinstance(spec, tf.RaggedTensorSpec) for spec in tf.nest.flatten(dataset.element_spec))
+        fill = batched and self.independent and shape[0] is None and not ragged  # else every batch has one size
 
         @tf.autograph.experimental.do_not_convert
         def augment(place: Place, element: Any) -> Any:
@@ -130,7 +135,8 @@ class Pipeline(CompositeLayer):
 
         Args:
             stock: a Keras layer, a list of them, a `keras.Sequential` or a `keras.layers.Pipeline`.
-            **kwargs: as for `Pipeline`. Data format and box format are those of the stock layers, where they agree.
+            **kwargs: as for `Pipeline`. Without them, seed, data format and box format are those of the stock layers, as
+                far as they have them and agree.
 
         Example:
             >>> stock = keras.Sequential([keras.layers.RandomRotation(0.1), keras.layers.RandomZoom(0.2)])
@@ -140,8 +146,11 @@ class Pipeline(CompositeLayer):
         from keras_aug_ssl import layers
 
         known = {name: getattr(layers, name) for name in layers.__all__}
-        translated = translate(stock, known)
-        return cls(translated, **{**shared_settings(translated), **kwargs})
+        pipeline = cls(translate(stock, known), **kwargs)
+        for layer in pipeline.layers:
+            if isinstance(layer, StockLayer) and layer.layout is None:
+                layer.data_format = pipeline.data_format  # a layer that isn't told sees images as the user has them
+        return pipeline
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "jit_compile": self.jit_compile}

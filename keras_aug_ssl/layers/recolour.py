@@ -124,6 +124,8 @@ class RandomInvert(ColourLayer):
         [255, 200, 0]
     """
 
+    any_layout = True
+
     def __init__(
         self,
         factor: Factor = 1.0,

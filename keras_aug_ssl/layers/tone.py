@@ -22,7 +22,8 @@ class RandomPosterization(ToneLayer):
     """Keeps the highest bits of every value.
 
     Args:
-        factor: bits to keep of 8, a whole number 1 .. 8, or (lower, upper) to draw it.
+        factor: bits to keep of 8, a whole number 1 .. 8, or (lower, upper) to draw it. (In Keras, 3.15, one number n
+            draws from 1 .. n - 1, and a pair never draws its upper end.)
         value_range: (black, white) of the images.
         data_format, seed, **kwargs: as for `AugmentationLayer`.
 
@@ -31,6 +32,8 @@ class RandomPosterization(ToneLayer):
         >>> posterize(np.array([3, 127, 128, 255], "uint8").reshape(1, 1, 4, 1)).numpy().ravel().tolist()
         [0, 0, 128, 128]
     """
+
+    any_layout = True
 
     def __init__(
         self,
@@ -41,9 +44,8 @@ class RandomPosterization(ToneLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(value_range, data_format=data_format, seed=seed, **kwargs)
-        pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
-        low, high = checks.interval("RandomPosterization", "factor", pair, 1, 8)
         owner = "RandomPosterization"
+        low, high = checks.interval(owner, "factor", factor, 1, 8, alone=True)
         self.factor = checks.integer(owner, "factor", low), checks.integer(owner, "factor", high)
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
@@ -76,6 +78,8 @@ class Solarization(ToneLayer):
         >>> solarize(np.array([0, 100, 200], "uint8").reshape(1, 1, 1, 3)).numpy().ravel().tolist()
         [0, 100, 55]
     """
+
+    any_layout = True
 
     def __init__(
         self,
@@ -157,6 +161,7 @@ class Equalization(ToneLayer):
     """
 
     reads = "counts"
+    random = False
 
     def __init__(
         self,
@@ -195,6 +200,7 @@ class AutoContrast(ToneLayer):
     """
 
     reads = "extremes"
+    random = False
 
     def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.autocontrast(values, *image)
