@@ -49,12 +49,11 @@ def _as_float(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32)
 
 
-def _within(images: tf.Tensor, low: float, high: float) -> bool:
-    if images.dtype == tf.uint8 and low <= 0.0 and high >= 255.0:
-        return True
+def _within(images: tf.Tensor, low: float, high: float) -> tf.Tensor:
     margin = 1e-3 * (high - low)  # earlier float arithmetic may overshoot by rounding
     values = tf.cast(images, tf.float32)
-    return bool(tf.reduce_min(values) >= low - margin and tf.reduce_max(values) <= high + margin)
+    # A value that is no number is neither below nor above.
+    return ~((tf.reduce_min(values) < low - margin) | (tf.reduce_max(values) > high + margin))
 
 
 class AugmentationLayer(keras.layers.Layer):
@@ -264,21 +263,24 @@ class AugmentationLayer(keras.layers.Layer):
         return set() if self.value_range is None else {self.value_range}
 
     def _check_values(self, inputs: Any) -> None:
-        """Images that leave `value_range` would be clipped without a word: found by dtype, and by value when eager."""
+        """Images that leave `value_range` would be clipped without a word: found by dtype, or by value as it runs."""
         ranges = self._value_ranges()
         if not ranges:
             return
-        images = self._unpack(inputs)[0].images
-        eager = tf.executing_eagerly() and tf.size(images) > 0
+        owner, images = type(self).__name__, self._unpack(inputs)[0].images
+        if images.dtype == tf.uint8:
+            ranges = {(low, high) for low, high in ranges if low > 0.0 or high < 255.0}
+        advice = "Say the range the images have in `value_range`, or rescale them."
         for low, high in ranges:
+            expected = f"within value_range=({low:g}, {high:g})"
             if images.dtype == tf.uint8 and high <= 1.0:
-                seen: Any = "uint8 images"
-            elif eager and not _within(images, low, high):
-                seen = (float(tf.reduce_min(images)), float(tf.reduce_max(images)))
-            else:
-                continue
-            advice = "Say the range the images have in `value_range`, or rescale them."
-            checks.fail(type(self).__name__, "inputs", f"within value_range=({low:g}, {high:g})", seen, advice)
+                checks.fail(owner, "inputs", expected, "uint8 images", advice)
+            inside, seen = _within(images, low, high), [tf.reduce_min(images), tf.reduce_max(images)]
+            if not tf.executing_eagerly():
+                words = f"{owner}: `inputs` must be {expected}. {advice} Received from, to:"
+                tf.debugging.Assert(inside, [words, *seen])  # XLA leaves it out
+            elif not inside:
+                checks.fail(owner, "inputs", expected, tuple(float(end) for end in seen), advice)
 
     def _jit(self, batch: Batch) -> bool:
         """Compile inside a graph whose images have a static size; eagerly, one operation follows the other."""
