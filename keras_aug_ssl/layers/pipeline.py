@@ -13,6 +13,7 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers import planning
 from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.composite import CompositeLayer
+from keras_aug_ssl.layers.indexed import Augment, is_grain
 from keras_aug_ssl.layers.interop import StockLayer, translate
 from keras_aug_ssl.layers.streams import Place, at_full_size, images_of, placed
 
@@ -79,27 +80,32 @@ class Pipeline(CompositeLayer):
 
     def map(
         self,
-        dataset: tf.data.Dataset,
+        dataset: Any,
         seed: int | None = None,
         epoch: Any = None,
         num_parallel_calls: int | None = tf.data.AUTOTUNE,
-    ) -> tf.data.Dataset:
+    ) -> Any:
         """Maps the pipeline over a data set, reproducibly.
 
         What happens to an image is a pure function of (seed, epoch, position of the image in the data set): the same
         for any number of workers, and for any batch size. A last, smaller batch is filled up and cut again, so that it
         needs no compilation of its own.
 
+        Of a Grain data set, what happens to an element, an image or a batch of them, is a pure function of (seed,
+        epoch, index of the element): read twice it is the same, and it is another in each epoch of a repeated data
+        set. NumPy arrays come in and go out, in Grain's worker processes too.
+
         Args:
-            dataset: of anything the pipeline can be called with, in batches or single images.
+            dataset: of anything the pipeline can be called with, in batches or single images: a `tf.data.Dataset`, or
+                a `MapDataset` or `IterDataset` of Grain (which need not be installed).
             seed: int; None takes the pipeline's own, or draws one.
             epoch: what tells one pass over the data from the next: an int, a scalar `tf.Variable`, or an object with
                 such an `epoch` attribute (`kas.data.EpochCounter`, a callback that follows `fit`, also after a resume).
-                None counts the passes itself, from the first one in this process.
-            num_parallel_calls: as for `tf.data.Dataset.map`.
+                None counts the passes itself, from the first one in this process; Grain's index counts them.
+            num_parallel_calls: as for `tf.data.Dataset.map`; Grain has its own `ReadOptions` and `mp_prefetch`.
 
         Returns:
-            A data set of the same structure; its elements come in order.
+            A data set of the same kind and structure; its elements come in order.
 
         Example:
             >>> images = tf.data.Dataset.from_tensor_slices(np.zeros((10, 8, 8, 1), "uint8")).batch(4)
@@ -109,8 +115,11 @@ class Pipeline(CompositeLayer):
         """
         seed = self.seed if seed is None else seed
         seed = draws.fresh_seed() if seed is None else checks.integer("Pipeline.map", "seed", seed)
+        if is_grain(dataset):
+            return dataset.random_map(Augment(self, seed, epoch), seed=0)  # which is told apart by our own seed
         if not isinstance(dataset, tf.data.Dataset):
-            checks.fail("Pipeline.map", "dataset", "a tf.data.Dataset", dataset, error=TypeError)
+            expected = "a tf.data.Dataset, or a MapDataset or IterDataset of Grain"
+            checks.fail("Pipeline.map", "dataset", expected, dataset, error=TypeError)
         shape = images_of(dataset.element_spec).shape
         batched = shape.rank == 4 or not self.independent  # what is mixed comes in batches, of any rank
         ragged = any(isinstance(spec, tf.RaggedTensorSpec) for spec in tf.nest.flatten(dataset.element_spec))
