@@ -88,17 +88,16 @@ def interval(
     `(start, f)` when `start` is; for `(f, f)` when it may stand `alone`.
     """
     expected = f"(lower, upper) with {low:g} <= lower <= upper <= {high:g}"
-    advice = ""
+    advice, pair = "", as_list(value)
     if around is not None or start is not None or alone:
-        meaning = "f, f" if alone else f"{start:g}, f" if around is None else f"{around:g} - f, {around:g} + f" if around else "-f, f"
+        meaning = "f, f" if alone else f"{start:g}, f" if around is None else f"{around:g} - f, {around:g} + f"
         expected, advice = expected + ", or one number", f"One number f stands for ({meaning})."
-    several = is_sequence(value)
-    if isinstance(value, (str, bytes)) or several and len(value) != 2 or not several and not advice:
+    if isinstance(value, (str, bytes)) or pair is not None and len(pair) != 2 or pair is None and not advice:
         fail(owner, name, expected, value, advice)
     if value is None:
         fail(owner, name, expected, value, advice, TypeError)
-    if several:
-        lower, upper = sorted(number(owner, name, end) for end in value)
+    if pair is not None:
+        lower, upper = sorted(number(owner, name, end) for end in pair)
     elif around is not None:
         spread = abs(number(owner, name, value))
         lower, upper = max(low, around - spread), around + spread
@@ -113,9 +112,11 @@ def interval(
     return lower, upper
 
 
-def is_sequence(value: Any) -> bool:
-    """Whether `value` is several values in order, an array included, and not one."""
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes)) or getattr(value, "ndim", 0) == 1
+def as_list(value: Any) -> list[Any] | None:
+    """The values of a sequence or of an array of rank 1; None for one value."""
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) or getattr(value, "ndim", 0) == 1:
+        return list(value)
+    return None
 
 
 def optional_package(owner: str, module: str, extra: str) -> Any:

@@ -50,9 +50,10 @@ def synthesize(
         neighbours: nearest examples of the class that x' is chosen from, >= 1; a smaller class uses all it has. A class
             of one example has none: it is repeated, with a warning.
         seed: int >= 0; no global seed is read or changed.
-        categorical: for x of shape (N, F), the columns that hold codes instead of quantities: their numbers, F booleans,
-            or, where x is a DataFrame, their names. A new example takes the value most frequent among the neighbours of x (of the nearest, when several are), and two different codes
-            are as far apart as the median of the standard deviations of the other columns (SMOTE-NC).
+        categorical: for x of shape (N, F), the columns that hold codes instead of quantities: their numbers, F
+            booleans, or, where x is a DataFrame, their names. A new example takes the value most frequent among the
+            neighbours of x (of the nearest, when several are), and two different codes are as far apart as the median
+            of the standard deviations of the other columns (SMOTE-NC).
 
     Returns:
         `(x, y)`: the given examples first, unchanged and in their order, then the new ones, class by class. The labels
@@ -250,7 +251,7 @@ def _columns(owner: str, categorical: Any, names: list[Any], x: np.ndarray) -> n
     if columns.dtype.kind in "US":
         unknown = [name for name in columns if name not in names]
         if unknown:
-            held = f"x has the columns {names}." if names else "x has no names of columns: number them, or pass a DataFrame."
+            held = f"x has the columns {names}." if names else "x has no named columns: give their numbers."
             checks.fail(owner, "categorical", "names of columns of x", categorical, held)
         columns = np.array([names.index(name) for name in columns])
     elif columns.dtype.kind == "b":

@@ -36,7 +36,7 @@ def read_boxes(boxes: Any, box_format: str | None, images: tf.Tensor, owner: str
     labels = boxes.get(key)
     if labels is not None:
         if not labels.shape.is_compatible_with(edges.shape[:2]):
-            advice = "Take the argmax of one-hot labels, or hand them over by another name: they come through as they are."
+            advice = "Take the argmax of one-hot labels, or hand them over by another name, which is left alone."
             expected = f"one number a box, of shape {edges.shape[:2]}"
             checks.fail(owner, f'bounding_boxes["{key}"]', expected, f"a tensor of shape {labels.shape}", advice)
         labels = _signed(labels, f'bounding_boxes["{key}"]', owner)

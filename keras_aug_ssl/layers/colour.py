@@ -121,10 +121,8 @@ class RandomContrast(ColourLayer):
         self, factor: Factor, value_range: tuple[float, float] = (0, 255), seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(value_range, seed=seed, **kwargs)
-        amounts = [
-            checks.number("RandomContrast", "factor", amount)
-            for amount in (factor if checks.is_sequence(factor) else (factor, factor))
-        ]
+        pair = checks.as_list(factor) or [factor, factor]
+        amounts = [checks.number("RandomContrast", "factor", amount) for amount in pair]
         if len(amounts) != 2 or min(amounts) < 0.0 or amounts[0] > 1.0:
             expected = "one number in [0, 1], or (lower, upper) with 0 <= lower <= 1 and 0 <= upper"
             advice = "Both are amounts: the contrast is drawn from [1 - lower, 1 + upper]."

@@ -35,7 +35,11 @@ class CompositeLayer(AugmentationLayer):
     """
 
     def __init__(
-        self, layers: Sequence[AugmentationLayer], seed: int | None = None, data_format: str | None = None, **kwargs: Any
+        self,
+        layers: Sequence[AugmentationLayer],
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
     ) -> None:
         owner = type(self).__name__
         held: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]

@@ -87,7 +87,7 @@ class RandomGaussianBlur(FilterLayer):
         super().__init__(value_range, data_format=data_format, seed=seed, **kwargs)
         owner = "RandomGaussianBlur"
         self.factor = checks.interval(owner, "factor", factor, 0.0, 1.0, start=0.0)
-        pair = kernel_size if checks.is_sequence(kernel_size) else (kernel_size, kernel_size)
+        pair = checks.as_list(kernel_size) or [kernel_size, kernel_size]
         self.kernel_size: Any = tuple(checks.integer(owner, "kernel_size", taps, 1) for taps in pair)
         if len(self.kernel_size) != 2 or any(taps % 2 == 0 for taps in self.kernel_size):
             checks.fail(owner, "kernel_size", "an odd number of taps, or (height, width) of them", kernel_size)

@@ -144,8 +144,8 @@ class Pipeline(CompositeLayer):
 
         Args:
             stock: a Keras layer, a list of them, a `keras.Sequential` or a `keras.layers.Pipeline`.
-            **kwargs: as for `Pipeline`. Without them, seed, data format and box format are those of the stock layers, as
-                far as they have them and agree.
+            **kwargs: as for `Pipeline`. Without them, seed, data format and box format are those of the stock layers,
+                as far as they have them and agree.
 
         Example:
             >>> stock = keras.Sequential([keras.layers.RandomRotation(0.1), keras.layers.RandomZoom(0.2)])

@@ -62,11 +62,11 @@ class RandomErasing(AugmentationLayer):
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         self.factor = checks.probability("RandomErasing", "factor", factor)
         self.scale = checks.interval("RandomErasing", "scale", scale, 0.0, 1.0, start=0.0)
-        self.fill_value: Any = fill_value
+        self.fill_value: Any = None
         if fill_value is not None:
-            several = checks.is_sequence(fill_value)
-            values = [checks.number("RandomErasing", "fill_value", v) for v in (fill_value if several else [fill_value])]
-            self.fill_value = tuple(values) if several else values[0]
+            each = checks.as_list(fill_value)
+            values = tuple(checks.number("RandomErasing", "fill_value", v) for v in each or [fill_value])
+            self.fill_value = values[0] if each is None else values
         self.value_range: tuple[float, float] = checks.value_range("RandomErasing", value_range)
         self.aspect_ratio = checks.interval("RandomErasing", "aspect_ratio", aspect_ratio, 1e-3, 1e3)
 

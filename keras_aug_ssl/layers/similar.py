@@ -133,7 +133,9 @@ class SimilarTargetMix(MixingLayer):
         if self.sigma == math.inf:
             exponent = tf.zeros_like(squared)
         else:
-            variance = 0.25 * _variance(squared, unknown > 0) if self.sigma is None else tf.square(tf.constant(self.sigma))
+            variance = (
+                0.25 * _variance(squared, unknown > 0) if self.sigma is None else tf.square(tf.constant(self.sigma))
+            )
             # Where all targets are equal the variance is 0, and so are the distances.
             exponent = tf.math.divide_no_nan(squared, -2.0 * variance)
         (unit,) = draws.uniforms(key, spec.batch_size, 1)
