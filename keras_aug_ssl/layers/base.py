@@ -59,6 +59,16 @@ def _within(images: tf.Tensor, low: float, high: float) -> tf.Tensor:
 class AugmentationLayer(keras.layers.Layer):
     """Base of all augmentation layers.
 
+    In general they differ from Keras's image layers (3.15) in this: every image draws for itself, by rules of our own,
+    so a seed gives other numbers; what comes in as integers leaves as integers, rounded, where Keras gives floats;
+    images outside `value_range` are an error; boxes and keypoints have the batch axis of the images; a wrong kind of
+    argument is a `TypeError`, and errors are worded alike. A subclass says what to draw and what to run; Keras's hooks
+    (`get_random_transformation`, `transform_images`, `transform_bounding_boxes`, ...) don't exist.
+
+    Boxes are a dict with `"boxes"` (B, N, 4) and `"labels"` (B, N), one number a box (KerasCV's `"classes"` is read
+    too); other entries come through. A box that has left has the label -1 and is -1 throughout: unsigned labels leave
+    as int32 or int64, which hold it. Ragged boxes are filled up so.
+
     Args:
         seed: int; two layers with the same seed draw the same sequence. None draws one.
         data_format: `"channels_last"` or `"channels_first"`; None takes Keras's setting.
@@ -170,7 +180,7 @@ class AugmentationLayer(keras.layers.Layer):
             seed: (2,) int key; given, the call is a pure function of the inputs and the key.
 
         Returns:
-            The structure of `inputs`, every part in its dtype.
+            The structure of `inputs`, every part in its dtype (unsigned box labels in a signed one).
         """
         if not (self._augments_unasked() if training is None else training):
             return self._infer(inputs)

@@ -147,7 +147,8 @@ class RandomGamma(ToneLayer):
 class Equalization(ToneLayer):
     """Spreads each channel's values evenly over the range, every image by its own histogram.
 
-    `keras.layers.Equalization` (3.15) takes one histogram for the whole batch.
+    `keras.layers.Equalization` (3.15) takes one histogram for the whole batch, and rounds floats to whole levels; here
+    floats are interpolated between them.
 
     Args:
         value_range: (black, white) of the images.
