@@ -29,19 +29,25 @@ def read_boxes(boxes: Any, box_format: str | None, images: tf.Tensor, owner: str
     if not isinstance(boxes, Mapping) or "boxes" not in boxes:
         checks.fail(owner, "bounding_boxes", 'a dict with "boxes" (B, N, 4) and "labels" (B, N)', type(boxes).__name__)
     edges, key = boxes["boxes"], next((name for name in CLASSES if name in boxes), CLASSES[0])
-    shape = [images.shape[0], None, 4]
-    if not edges.shape.is_compatible_with(shape):
-        expected = f"of shape {_words(images.shape[0])}, N, 4), or (N, 4) beside one image"
-        checks.fail(owner, 'bounding_boxes["boxes"]', expected, f"a tensor of shape {edges.shape}")
+    if edges.shape.rank is not None and not edges.shape[-1:].is_compatible_with([4]):
+        checks.fail(owner, 'bounding_boxes["boxes"]', "four numbers a box", f"a tensor of shape {edges.shape}")
     labels = boxes.get(key)
     if labels is not None:
-        if not labels.shape.is_compatible_with(edges.shape[:2]):
+        if not labels.shape.is_compatible_with(edges.shape[:-1]):
             advice = "Take the argmax of one-hot labels, or hand them over by another name, which is left alone."
-            expected = f"one number a box, of shape {edges.shape[:2]}"
+            expected = f"one number a box, of shape {edges.shape[:-1]}"
             checks.fail(owner, f'bounding_boxes["{key}"]', expected, f"a tensor of shape {labels.shape}", advice)
         labels = _signed(labels, f'bounding_boxes["{key}"]', owner)
     other = {name: value for name, value in boxes.items() if name not in ("boxes", key)}
     return Boxes(box_kernels.to_corners(edges, box_format, size_of(images)), labels, other, edges.dtype, key)
+
+
+def check_batch(boxes: Boxes, images: tf.Tensor, owner: str) -> None:
+    """Raises unless there are boxes (B, N, 4) for images (B, H, W, C)."""
+    rows, shape = images.shape[0], boxes.corners.shape
+    if not shape.is_compatible_with([rows, None, 4]):
+        expected = f"of shape ({rows or 'B'}, N, 4), or (N, 4) beside one image"
+        checks.fail(owner, 'bounding_boxes["boxes"]', expected, f"a tensor of shape {shape}")
 
 
 def write_boxes(batch: Batch, box_format: str | None) -> dict[str, tf.Tensor]:
@@ -83,7 +89,3 @@ def _widened(labels: tf.Tensor) -> tf.Tensor:
     if labels.dtype.is_bool or labels.dtype.is_unsigned:
         return tf.cast(labels, tf.int64 if labels.dtype.size > 2 else tf.int32)
     return labels
-
-
-def _words(batch_size: int | None) -> str:
-    return f"({'B' if batch_size is None else batch_size}"

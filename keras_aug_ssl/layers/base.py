@@ -17,6 +17,7 @@ from keras.src.backend.common.global_state import get_global_attribute  # the on
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers import planning
+from keras_aug_ssl.layers.annotations import check_batch
 from keras_aug_ssl.layers.batch import Batch, Spec, to_dtype
 from keras_aug_ssl.layers.streams import images_of
 from keras_aug_ssl.layers.structure import Layout, holds_arrays, pack, to_tensors, unpack
@@ -263,6 +264,8 @@ class AugmentationLayer(keras.layers.Layer):
     def _unpack(self, inputs: Any) -> tuple[Batch, Layout]:
         owner = type(self).__name__
         batch, layout = unpack(inputs, owner, self.data_format, self.bounding_box_format, self.mix, self.any_rank)
+        if batch.boxes is not None and not self.pointwise:  # what leaves them alone need not know whose they are
+            check_batch(batch.boxes, batch.images, owner)
         if not (self.independent or layout.batched):
             checks.fail(
                 owner, "inputs", "a batch of examples", "a single image", "Batch the dataset before it is mixed."

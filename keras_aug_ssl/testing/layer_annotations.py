@@ -40,7 +40,8 @@ def several_targets_are_treated_alike(subject: Subject) -> None:
     """Targets in a dict or tuple, as of a model of several outputs, come back in it, each as it would come alone."""
     images, hard = subject.images(), np.eye(4, dtype="float32")[[0, 1, 0, 1]]
     soft = np.linspace(0.0, 1.0, 16, dtype="float32").reshape(4, 4)
-    for labels in ({"a": hard, "b": soft}, (hard, soft)):
+    structures: list[Any] = [{"a": hard, "b": soft}, (hard, soft)]
+    for labels in structures:
         try:
             drawn = subject.layer.sample((images, labels), KEY)
         except ValueError:  # it says that it takes one target only
@@ -49,7 +50,7 @@ def several_targets_are_treated_alike(subject: Subject) -> None:
         if type(outputs) is not type(labels) or len(outputs) != len(labels):
             broken(f"a {type(labels).__name__} of targets becomes a {type(outputs).__name__}")
         for name in labels if isinstance(labels, dict) else (0, 1):
-            alone = subject.layer.apply((images, labels[name]), drawn)[1]  # type: ignore[index]
+            alone = subject.layer.apply((images, labels[name]), drawn)[1]
             same(outputs[name], alone, f"target {name!r} among others and alone")
 
 
