@@ -45,9 +45,10 @@ def choose(weights: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
         unit: (B,) uniforms in [0, 1).
     """
     cumulative = tf.cumsum(weights, 1)
-    total = cumulative[:, -1]
+    total = tf.reduce_max(cumulative, 1)
     # Just below the total: rounding up to it would choose nobody.
-    chosen = tf.argmax(cumulative > (tf.minimum(unit, 1.0 - 1e-6) * total)[:, None], 1, output_type=tf.int32)
+    passed = cumulative > (tf.minimum(unit, 1.0 - 1e-6) * total)[:, None]
+    chosen = tf.argmax(tf.pad(passed, [[0, 0], [0, 1]]), 1, output_type=tf.int32)  # of no examples there is no largest
     return tf.where(total > 0.0, chosen, tf.range(tf.size(unit)))
 
 

@@ -247,6 +247,10 @@ class AugmentationLayer(keras.layers.Layer):
             checks.fail(
                 owner, "inputs", "a batch of examples", "a single image", "Batch the dataset before it is mixed."
             )
+        if batch.images.shape[0] == 0 and not tf.executing_eagerly():
+            # TensorFlow's graph optimizer divides by the number of images where it knows it: Python would end.
+            rest = batch.images.shape[1:]
+            batch = batch.replace(images=tf.compat.v1.placeholder_with_default(batch.images, [None, *rest]))
         return batch, layout
 
     def _value_ranges(self) -> set[tuple[float, float]]:

@@ -82,7 +82,7 @@ class MixingLayer(AugmentationLayer):
         )
         return mixing.next_in_group(groups, draws.permutation(key, spec.batch_size))
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         """Draws (count,) shares that an example keeps of itself."""
         (unit,) = draws.uniforms(key, count, 1)
         return unit if self.alpha == 1.0 else draws.beta(unit, self.alpha, self.alpha)
@@ -121,7 +121,7 @@ class MixingLayer(AugmentationLayer):
         # By the batch, not by the image: who is whose partner can't be said of one image alone.
         partner_key, weight_key = draws.split(draws.fold_in(key, spec.first), 2)
         partner = self.partners(spec, partner_key)
-        weight = self.weights(weight_key, 1 if self.per_batch else spec.batch_size)
+        weight = self.shares(weight_key, 1 if self.per_batch else spec.batch_size)
         return {"partner": partner, "weight": tf.where(partner == tf.range(spec.batch_size), 1.0, weight)}
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -293,7 +293,7 @@ class CutMix(MixingLayer):
         self.factor = checks.interval("CutMix", "factor", pair, 0.0)
         checks.number("CutMix", "factor", self.factor[1], 0.0, low_open=True)
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         unit, exponent = draws.uniforms(key, count, 2)
         if self.factor == (1.0, 1.0):
             return unit
