@@ -17,7 +17,7 @@ from keras.src.backend.common.global_state import get_global_attribute  # the on
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers import planning
-from keras_aug_ssl.layers.batch import Batch, Spec, to_dtype
+from keras_aug_ssl.layers.batch import Batch, Spec, Written
 from keras_aug_ssl.layers.streams import images_of
 from keras_aug_ssl.layers.structure import Layout, holds_arrays, pack, to_tensors, unpack
 
@@ -25,9 +25,19 @@ Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
 
 
-def compiled(function: Callable[..., Any], wanted: bool) -> Callable[..., Any]:
-    """`function` as a unit of its own for XLA when `wanted`, else as it is. One unit ends where another begins."""
-    return tf.function(function, jit_compile=True, autograph=False) if wanted else function
+def compiled(function: Callable[..., Any], wanted: bool, **settings: Any) -> Callable[..., Any]:
+    """`function` with `settings`, as a unit of its own for XLA when `wanted`. One unit ends where another begins.
+
+    Equal functions with equal settings are one unit, whatever layer asks: what XLA has compiled is never freed, so a
+    unit a layer would fill the memory. Hence neither may be made for one call, as a closure is.
+    """
+    return _unit(function, *sorted(settings.items())) if wanted else functools.partial(function, **settings)
+
+
+@functools.lru_cache(maxsize=1024)  # bounds what layers of one's own, whose methods are units, are kept alive by
+def _unit(function: Callable[..., Any], *settings: tuple[str, Any]) -> Callable[..., Any]:
+    keywords = dict(settings)
+    return tf.function(lambda *tensors: function(*tensors, **keywords), jit_compile=True, autograph=False)
 
 
 def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch, jit: bool) -> Batch:
@@ -40,13 +50,9 @@ def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch,
     computing = [place for place, run in enumerate(runs) if run.family.computes]
     for place, run in enumerate(runs):
         last = not computing or place >= computing[-1]
-        finish = functools.partial(to_dtype, dtype=batch.dtype) if last else _as_float
+        finish = Written(batch.dtype if last else tf.float32)
         batch = run.family.run([steps[i] for i in run.indices], batch, finish, jit)
     return batch
-
-
-def _as_float(images: tf.Tensor) -> tf.Tensor:
-    return tf.cast(images, tf.float32)
 
 
 def _within(images: tf.Tensor, low: float, high: float) -> bool:
@@ -137,7 +143,8 @@ class AugmentationLayer(keras.layers.Layer):
         Args:
             steps: `(layer, parameters)` each.
             batch: what to work on.
-            finish: what the images written must go through: they become float32, or rounded in their own dtype.
+            finish: what the images written must go through, a `Written`: they become float32, or rounded in their own
+                dtype.
             jit: whether to compile.
         """
         raise NotImplementedError

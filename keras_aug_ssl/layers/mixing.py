@@ -87,7 +87,8 @@ class MixingLayer(AugmentationLayer):
         (unit,) = draws.uniforms(key, count, 1)
         return unit if self.alpha == 1.0 else draws.beta(unit, self.alpha, self.alpha)
 
-    def mix_pixels(self, images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    @staticmethod  # what depends on no layer is compiled once for all
+    def mix_pixels(images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         """Mixes (B, H, W, C) images."""
         return mixing.blend(images, partner, parameters["weight"])
 
@@ -139,12 +140,9 @@ class MixingLayer(AugmentationLayer):
             return batch.replace(images=finish(batch.images))
         if batch.keypoints is not None:
             checks.fail(cls.__name__, "inputs", "without keypoints", "keypoints", "Two examples' can't be told apart.")
-
-        def mixed(images: tf.Tensor, drawn: Parameters) -> tf.Tensor:
-            return finish(layer.mix_pixels(images, drawn["partner"], drawn))
-
+        write = compiled(_write, jit, mix_pixels=layer.mix_pixels, finish=finish)
         return batch.replace(
-            images=tf.ensure_shape(compiled(mixed, jit)(batch.images, parameters), batch.images.shape),
+            images=tf.ensure_shape(write(batch.images, parameters), batch.images.shape),
             labels=None if batch.labels is None else layer.mix_labels(batch.labels, parameters),
             sample_weight=None if batch.sample_weight is None else layer._blend(batch.sample_weight, parameters),
             masks=None if batch.masks is None else layer.mix_masks(batch.masks, parameters),
@@ -207,6 +205,10 @@ class MixingLayer(AugmentationLayer):
     def get_config(self) -> dict[str, Any]:
         names = ("alpha", "num_classes", "mix", "per_batch")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _write(images: tf.Tensor, drawn: Parameters, mix_pixels: Any, finish: Finish) -> tf.Tensor:
+    return finish(mix_pixels(images, drawn["partner"], drawn))
 
 
 def without_label(labels: tf.Tensor) -> tf.Tensor:
@@ -312,7 +314,8 @@ class CutMix(MixingLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {**super().keep(mask, parameters), "box": tf.where(mask[:, None], parameters["box"], 0)}
 
-    def mix_pixels(self, images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    @staticmethod
+    def mix_pixels(images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return mixing.paste(images, partner, parameters["box"])
 
     def mix_masks(self, masks: tf.Tensor, parameters: Parameters) -> tf.Tensor:

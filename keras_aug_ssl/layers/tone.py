@@ -52,7 +52,8 @@ class RandomPosterization(ToneLayer):
         bits = low + draws.below(unit, high - low + 1)
         return {**super().draw(spec, key), "bits": tf.cast(bits, tf.float32)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.posterize(values, parameters["bits"])
 
     def get_config(self) -> dict[str, Any]:
@@ -99,7 +100,8 @@ class Solarization(ToneLayer):
         }
         return {**super().draw(spec, key), **drawn}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.solarize(values, parameters["addition"], parameters["threshold"])
 
     def get_config(self) -> dict[str, Any]:
@@ -132,7 +134,8 @@ class RandomGamma(ToneLayer):
         (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)
         return {**super().draw(spec, key), "exponent": draws.between(unit, *self.factor)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.gamma(values, parameters["exponent"])
 
     def get_config(self) -> dict[str, Any]:
@@ -168,7 +171,8 @@ class Equalization(ToneLayer):
         super().__init__(value_range, data_format=data_format, **kwargs)
         self.bins = checks.integer("Equalization", "bins", bins, 2, tone.LEVELS)
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.interpolate(values, image)
 
     def prepared(self, image: Any) -> Any:
@@ -196,5 +200,6 @@ class AutoContrast(ToneLayer):
 
     reads = "extremes"
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.autocontrast(values, *image)
