@@ -53,8 +53,9 @@ def choose(weights: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
 
 
 def squared_distances(rows: tf.Tensor) -> tf.Tensor:
-    """(B, B) squared Euclidean distances between the rows of (B, ...), float32."""
+    """(B, B) squared Euclidean distances between the rows of (B, ...), float32; NaN and infinity count as 0."""
     rows = tf.reshape(tf.cast(rows, tf.float32), [tf.shape(rows)[0], -1])
+    rows = tf.where(tf.math.is_finite(rows), rows, 0.0)  # through the mean below, one would reach every row
     if rows.shape[1] == 1:
         return tf.square(rows - tf.transpose(rows))
     rows -= tf.reduce_mean(rows, 0)  # the product below cancels least around 0

@@ -12,12 +12,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common.global_state import get_global_attribute  # the only way to see who called
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers import planning
 from keras_aug_ssl.layers.batch import Batch, Spec, Written
+from keras_aug_ssl.layers.calls import Keys, augments_unasked
 from keras_aug_ssl.layers.streams import images_of
 from keras_aug_ssl.layers.structure import Layout, holds_arrays, pack, to_tensors, unpack
 
@@ -60,6 +60,7 @@ def _within(images: tf.Tensor, low: float, high: float) -> bool:
         return True
     margin = 1e-3 * (high - low)  # earlier float arithmetic may overshoot by rounding
     values = tf.cast(images, tf.float32)
+    values = tf.where(tf.math.is_finite(values), values, low)  # a broken pixel says nothing about the range
     return bool(tf.reduce_min(values) >= low - margin and tf.reduce_max(values) <= high + margin)
 
 
@@ -100,7 +101,7 @@ class AugmentationLayer(keras.layers.Layer):
         if bounding_box_format is not None:
             checks.one_of(owner, "bounding_box_format", bounding_box_format, box_kernels.FORMATS)
         self.bounding_box_format = bounding_box_format
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = Keys(self.seed)
         self.built = True
         # Images, labels and masks keep their dtype: nothing is cast on the way in, whatever the model's policy is.
         self.autocast = False
@@ -110,7 +111,7 @@ class AugmentationLayer(keras.layers.Layer):
     # --- what a subclass says -------------------------------------------------------------------------------------
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
-        """Draws parameters, leading axis = batch, as a pure function of the (2,) int64 `key` and `spec`."""
+        """Draws parameters, leading axis = batch, as a pure function of the (2,) uint64 `key` and `spec`."""
         raise NotImplementedError
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -167,14 +168,16 @@ class AugmentationLayer(keras.layers.Layer):
         Args:
             inputs: images (B, H, W, C) or (H, W, C); or (images, labels[, sample_weight]); or a dict with Keras's keys.
             training: False returns the inputs as they are (a cropping layer takes the middle). None, the default, is
-                True for a layer called by itself or in a model of augmentation only; in a model with weights it is
-                False, as for dropout: an exported model doesn't augment what it serves. (Stock Keras layers do.)
+                True for a layer called by itself or in a model of augmentation only. In a model with weights it is True
+                in a `train_step`, so that `fit` augments even if the model's `call` takes no `training`, and False
+                elsewhere, as for dropout: an exported model doesn't augment what it serves. (Stock Keras layers do.)
+                A training loop of one's own passes training=True; without, a warning says that nothing is augmented.
             seed: (2,) int key; given, the call is a pure function of the inputs and the key.
 
         Returns:
             The structure of `inputs`, every part in its dtype.
         """
-        if not (self._augments_unasked() if training is None else training):
+        if not (augments_unasked(self) if training is None else training):
             return self._infer(inputs)
         self._check_values(inputs)
         key = self._next_key() if seed is None else draws.as_key(seed)
@@ -221,11 +224,6 @@ class AugmentationLayer(keras.layers.Layer):
         if replica is None or replica.num_replicas_in_sync == 1:
             return key
         return draws.fold_in(key, replica.replica_id_in_sync_group)
-
-    def _augments_unasked(self) -> bool:
-        """What `training` is when nobody says: True unless the outermost layer of this call is a model with weights."""
-        outermost = getattr(get_global_attribute("current_call_ctx"), "entry_layer", None)
-        return outermost is None or outermost is self or not outermost.weights
 
     def _augment(self, inputs: Any, key: tf.Tensor, first: Any) -> Any:
         batch, layout = self._unpack(inputs)
