@@ -97,6 +97,15 @@ class Batch:
         return dataclasses.replace(self, **changes)
 
 
+class Written(NamedTuple):
+    """What images go through as they are written: they leave in `dtype`. As a value, so that equal ones are equal."""
+
+    dtype: tf.DType
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return to_dtype(images, self.dtype)
+
+
 def size_of(images: tf.Tensor) -> Size:
     """(height, width) of (B, H, W, C) images: ints where known, else scalar tensors."""
     dynamic = tf.shape(images)

@@ -58,12 +58,15 @@ class ColourLayer(AugmentationLayer):
         matrices = total.matrix
         if total.of_mean is not None:
             matrices = colour.with_mean(total, colour.mean_colour(batch.images))
-        value_range = steps[0][0].value_range
-        images = compiled(lambda i, m: finish(colour.apply(i, m, value_range)), jit)(batch.images, matrices)
-        return batch.replace(images=images)
+        write = compiled(_write, jit, value_range=steps[0][0].value_range, finish=finish)
+        return batch.replace(images=write(batch.images, matrices))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": self.value_range}
+
+
+def _write(images: tf.Tensor, matrices: tf.Tensor, value_range: tuple[float, float], finish: Finish) -> tf.Tensor:
+    return finish(colour.apply(images, matrices, value_range))
 
 
 @register

@@ -39,15 +39,15 @@ class FilterLayer(AugmentationLayer):
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((layer, parameters),) = steps
-
-        def clip(images: tf.Tensor) -> tf.Tensor:
-            return finish(tf.clip_by_value(images, *layer.value_range))
-
         images = layer.filtered(batch.images, parameters, functools.partial(compiled, wanted=jit))
-        return batch.replace(images=compiled(clip, jit)(images))
+        return batch.replace(images=compiled(_clipped, jit, value_range=layer.value_range, finish=finish)(images))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": self.value_range}
+
+
+def _clipped(images: tf.Tensor, value_range: tuple[float, float], finish: Finish) -> tf.Tensor:
+    return finish(tf.clip_by_value(images, *value_range))
 
 
 @register

@@ -83,12 +83,13 @@ class MixingLayer(AugmentationLayer):
         groups = tf.zeros([spec.batch_size], tf.int32) if spec.labels is None else missing(spec.labels)
         return mixing.next_in_group(groups, draws.permutation(key, spec.batch_size))
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         """Draws (count,) shares that an example keeps of itself."""
         (unit,) = draws.uniforms(key, count, 1)
         return unit if self.alpha == 1.0 else draws.beta(unit, self.alpha, self.alpha)
 
-    def mix_pixels(self, images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    @staticmethod  # what depends on no layer is compiled once for all
+    def mix_pixels(images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         """Mixes (B, H, W, C) images."""
         return mixing.blend(images, partner, parameters["weight"])
 
@@ -122,7 +123,7 @@ class MixingLayer(AugmentationLayer):
         # By the batch, not by the image: who is whose partner can't be said of one image alone.
         partner_key, weight_key = draws.split(draws.fold_in(key, spec.first), 2)
         partner = self.partners(spec, partner_key)
-        weight = self.weights(weight_key, 1 if self.per_batch else spec.batch_size)
+        weight = self.shares(weight_key, 1 if self.per_batch else spec.batch_size)
         return {"partner": partner, "weight": tf.where(partner == tf.range(spec.batch_size), 1.0, weight)}
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -140,12 +141,9 @@ class MixingLayer(AugmentationLayer):
             return batch.replace(images=finish(batch.images))
         if batch.keypoints is not None:
             checks.fail(cls.__name__, "inputs", "without keypoints", "keypoints", "Two examples' can't be told apart.")
-
-        def mixed(images: tf.Tensor, drawn: Parameters) -> tf.Tensor:
-            return finish(layer.mix_pixels(images, drawn["partner"], drawn))
-
+        write = compiled(_write, jit, mix_pixels=layer.mix_pixels, finish=finish)
         return batch.replace(
-            images=tf.ensure_shape(compiled(mixed, jit)(batch.images, parameters), batch.images.shape),
+            images=tf.ensure_shape(write(batch.images, parameters), batch.images.shape),
             labels=None if batch.labels is None else layer._mix_targets(batch.labels, parameters),
             sample_weight=tf.nest.map_structure(
                 lambda weights: None if weights is None else layer._blend(weights, parameters), batch.sample_weight
@@ -227,6 +225,10 @@ def missing(labels: Any) -> tf.Tensor:
     """(B,) int32: which of an example's targets are without a label, in binary; 0 where all have one."""
     targets = tf.nest.flatten(labels)
     return tf.add_n([2**place * tf.cast(without_label(target), tf.int32) for place, target in enumerate(targets)])
+
+
+def _write(images: tf.Tensor, drawn: Parameters, mix_pixels: Any, finish: Finish) -> tf.Tensor:
+    return finish(mix_pixels(images, drawn["partner"], drawn))
 
 
 def without_label(labels: tf.Tensor) -> tf.Tensor:
@@ -313,7 +315,7 @@ class CutMix(MixingLayer):
         self.factor = checks.interval("CutMix", "factor", factor, 0.0, alone=True)
         checks.number("CutMix", "factor", self.factor[1], 0.0, low_open=True)
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         unit, exponent = draws.uniforms(key, count, 2)
         if self.factor == (1.0, 1.0):
             return unit
@@ -332,7 +334,8 @@ class CutMix(MixingLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {**super().keep(mask, parameters), "box": tf.where(mask[:, None], parameters["box"], 0)}
 
-    def mix_pixels(self, images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    @staticmethod
+    def mix_pixels(images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return mixing.paste(images, partner, parameters["box"])
 
     def mix_masks(self, masks: tf.Tensor, parameters: Parameters) -> tf.Tensor:

@@ -93,12 +93,7 @@ class RandomErasing(AugmentationLayer):
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((_, parameters),) = steps
         box, fill = parameters["box"], parameters["fill"]
-
-        def paint(images: tf.Tensor, rectangles: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:
-            images = finish(images)
-            return regions.paint(images, rectangles, to_dtype(colour, images.dtype))
-
-        batch = batch.replace(images=compiled(paint, jit)(batch.images, box, fill))
+        batch = batch.replace(images=compiled(_paint, jit, finish=finish)(batch.images, box, fill))
         if batch.masks is not None:
             batch = batch.replace(masks=regions.paint(batch.masks, box, 0))
         if batch.boxes is not None:
@@ -111,6 +106,11 @@ class RandomErasing(AugmentationLayer):
     def get_config(self) -> dict[str, Any]:
         names = ("factor", "scale", "fill_value", "value_range", "aspect_ratio")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _paint(images: tf.Tensor, rectangles: tf.Tensor, fill: tf.Tensor, finish: Finish) -> tf.Tensor:
+    images = finish(images)
+    return regions.paint(images, rectangles, to_dtype(fill, images.dtype))
 
 
 def covered(boxes: Boxes, erased: tf.Tensor) -> Boxes:

@@ -193,7 +193,7 @@ class BalancedMixUp(MixingLayer):
         (unit,) = draws.uniforms(key, spec.batch_size, 1)
         return mixing.choose(chance, unit)
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         (unit,) = draws.uniforms(key, count, 1)
         return 1.0 - tf.pow(unit, 1.0 / self.alpha)  # the distribution function of Beta(alpha, 1) is u ** alpha
 

@@ -54,7 +54,8 @@ class RandomPosterization(ToneLayer):
         bits = low + draws.below(unit, high - low + 1)
         return {**super().draw(spec, key), "bits": tf.cast(bits, tf.float32)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.posterize(values, parameters["bits"])
 
     def get_config(self) -> dict[str, Any]:
@@ -103,7 +104,8 @@ class Solarization(ToneLayer):
         }
         return {**super().draw(spec, key), **drawn}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.solarize(values, parameters["addition"], parameters["threshold"])
 
     def get_config(self) -> dict[str, Any]:
@@ -136,7 +138,8 @@ class RandomGamma(ToneLayer):
         (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)
         return {**super().draw(spec, key), "exponent": draws.between(unit, *self.factor)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.gamma(values, parameters["exponent"])
 
     def get_config(self) -> dict[str, Any]:
@@ -174,7 +177,8 @@ class Equalization(ToneLayer):
         super().__init__(value_range, data_format=data_format, **kwargs)
         self.bins = checks.integer("Equalization", "bins", bins, 2, tone.LEVELS)
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.interpolate(values, image)
 
     def prepared(self, image: Any) -> Any:
@@ -203,5 +207,6 @@ class AutoContrast(ToneLayer):
     reads = "extremes"
     random = False
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.autocontrast(values, *image)
