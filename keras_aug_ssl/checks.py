@@ -80,32 +80,43 @@ def interval(
     *,
     around: float | None = None,
     start: float | None = None,
+    alone: bool = False,
 ) -> tuple[float, float]:
-    """Returns (lower, upper) with `low <= lower <= upper <= high`.
+    """Returns (lower, upper) with `low <= lower <= upper <= high`; a pair may come in either order, as in Keras.
 
-    A single number f >= 0 stands for `(around - f, around + f)` when `around` is given, cut off at `low` and `high`,
-    and for `(start, f)` when `start` is.
+    A single number f stands for `(around - |f|, around + |f|)` when `around` is given, cut off at `low`; for
+    `(start, f)` when `start` is; for `(f, f)` when it may stand `alone`.
     """
     expected = f"(lower, upper) with {low:g} <= lower <= upper <= {high:g}"
-    advice = ""
-    if around is not None:
-        expected += ", or one number >= 0"
-        advice = f"One number f stands for ({around:g} - f, {around:g} + f)."
-    elif start is not None:
-        expected += f", or one number >= {start:g}"
-        advice = f"One number f stands for ({start:g}, f)."
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
-        lower, upper = (number(owner, name, v) for v in value)
-    elif isinstance(value, (str, bytes, Sequence)) or around is None and start is None:
+    advice, pair = "", as_list(value)
+    if around is not None or start is not None or alone:
+        meaning = "f, f" if alone else f"{start:g}, f" if around is None else f"{around:g} - f, {around:g} + f"
+        expected, advice = expected + ", or one number", f"One number f stands for ({meaning})."
+    if isinstance(value, (str, bytes)) or pair is not None and len(pair) != 2 or pair is None and not advice:
         fail(owner, name, expected, value, advice)
+    if value is None:
+        fail(owner, name, expected, value, advice, TypeError)
+    if pair is not None:
+        lower, upper = sorted(number(owner, name, end) for end in pair)
     elif around is not None:
-        spread = number(owner, name, value, 0.0)
-        lower, upper = max(low, around - spread), min(high, around + spread)
+        spread = abs(number(owner, name, value))
+        lower, upper = max(low, around - spread), around + spread
     else:
-        lower, upper = start or 0.0, number(owner, name, value)
+        upper = number(owner, name, value)
+        lower = upper if alone or start is None else start
     if not low <= lower <= upper <= high:
+        nearest = max(low, lower), min(high, upper)
+        if nearest[0] < nearest[1]:
+            advice = f"{advice} Within the limits is ({nearest[0]:g}, {nearest[1]:g}).".strip()
         fail(owner, name, expected, value, advice)
     return lower, upper
+
+
+def as_list(value: Any) -> list[Any] | None:
+    """The values of a sequence or of an array of rank 1; None for one value."""
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) or getattr(value, "ndim", 0) == 1:
+        return list(value)
+    return None
 
 
 def optional_package(owner: str, module: str, extra: str) -> Any:
@@ -121,11 +132,11 @@ def optional_package(owner: str, module: str, extra: str) -> Any:
 
 def probability(owner: str, name: str, value: Any) -> tuple[float, float]:
     """Returns the range a chance is drawn from: one number p in [0, 1] stands for (p, p)."""
-    return interval(owner, name, value if isinstance(value, (str, bytes, Sequence)) else (value, value), 0.0, 1.0)
+    return interval(owner, name, value, 0.0, 1.0, alone=True)
 
 
 def value_range(owner: str, value: Any) -> tuple[float, float]:
-    """Returns (black, white) with black < white."""
+    """Returns (black, white) with black < white; they may come in either order, as in Keras."""
     low, high = interval(owner, "value_range", value)
     if low == high:
         fail(owner, "value_range", "(black, white) with black < white", value)

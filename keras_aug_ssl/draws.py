@@ -11,6 +11,7 @@ what happens to it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,17 @@ def as_key(seed: Any) -> tf.Tensor:
 def fresh_seed() -> int:
     """A seed nobody has asked for before, from the operating system's entropy."""
     return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def joint_seed(seeds: Sequence[int]) -> int:
+    """One seed made of several, in order; each may be any int."""
+    return int(np.random.SeedSequence([seed % 2**64 for seed in seeds]).generate_state(1)[0])
+
+
+def key_at(seed: int, epoch: int, position: int) -> np.ndarray:
+    """The key (2,) uint64 of a place in an epoch, as an array: for data that are no tensors yet."""
+    words = np.random.SeedSequence([number % 2**64 for number in (seed, epoch, position)]).generate_state(2)
+    return words.astype(np.uint64)
 
 
 def fold_in(key: tf.Tensor, number: Any) -> tf.Tensor:

@@ -160,6 +160,8 @@ def _near(pool: _Pool, label: tf.Tensor, pick: tf.Tensor, reservoir: int, neighb
         tf.cast(tf.gather(flat, tf.gather(pool.order, pool.starts[label] + places)), tf.float32)
         for places in (candidates, bases)
     )
+    largest = tf.maximum(tf.reduce_max(tf.abs(theirs)), tf.reduce_max(tf.abs(ours)))
+    theirs, ours = (tf.math.divide_no_nan(rows, largest) for rows in (theirs, ours))  # squares may be infinite
     centre = tf.reduce_mean(theirs, 0)  # products of centred numbers lose less to rounding
     theirs, ours = theirs - centre, ours - centre
     closeness = 2.0 * tf.matmul(ours, theirs, transpose_b=True) - tf.reduce_sum(tf.square(theirs), 1)
@@ -171,9 +173,9 @@ def _near(pool: _Pool, label: tf.Tensor, pick: tf.Tensor, reservoir: int, neighb
 
 def _between(x: tf.Tensor, bases: tf.Tensor, partners: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     accurate = tf.float64 if x.dtype in (tf.float64, tf.int32, tf.uint32, tf.int64, tf.uint64) else tf.float32
-    base, partner = (tf.cast(tf.gather(x, rows), accurate) for rows in (bases, partners))
+    base, partner = (0.5 * tf.cast(tf.gather(x, rows), accurate) for rows in (bases, partners))
     weights = tf.reshape(tf.cast(weights, accurate), [-1, *[1] * (len(x.shape) - 1)])
-    mixed = base + weights * (partner - base)
+    mixed = 2.0 * (base + weights * (partner - base))  # halves: a difference of two floats may be none
     return tf.cast(mixed if x.dtype.is_floating else tf.round(mixed), x.dtype)
 
 

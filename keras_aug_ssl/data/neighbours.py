@@ -22,8 +22,8 @@ def nearest(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
         centring and scaling, so two neighbours whose squared distances agree to about 1e-6 of the squared extent of
         the points may change places.
     """
-    points = points - points.mean(0)
-    points = (points / max(np.abs(points).max(), np.finfo(points.dtype).tiny)).astype(np.float32)
+    points = _scaled(points)  # first, since the sum of the largest floats is infinite
+    points = _scaled(points - points.mean(0)).astype(np.float32)
     squares = np.square(points).sum(1, keepdims=True)
     padding = -len(points) % _GROUP
     # The largest 2 a.b - b.b is the smallest |a - b|; padding scores minus infinity.
@@ -39,6 +39,10 @@ def nearest(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
         scores = tf.matmul(tf.gather(left, rows[start : start + step]), right, transpose_b=True)
         found.append(_largest(scores, count + 1).numpy())
     return _without_self(np.concatenate(found), rows)
+
+
+def _scaled(points: np.ndarray) -> np.ndarray:
+    return points / max(np.abs(points).max(), np.finfo(points.dtype).tiny)
 
 
 def _largest(scores: tf.Tensor, count: int) -> tf.Tensor:

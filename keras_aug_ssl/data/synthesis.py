@@ -31,7 +31,7 @@ def synthesize(
     neighbours: int = 5,
     seed: int = 0,
     *,
-    categorical: Sequence[int] = (),
+    categorical: Sequence[int] | Sequence[bool] | Sequence[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Balances an unbalanced set with new examples on the lines between neighbours of one class (SMOTE).
 
@@ -50,9 +50,10 @@ def synthesize(
         neighbours: nearest examples of the class that x' is chosen from, >= 1; a smaller class uses all it has. A class
             of one example has none: it is repeated, with a warning.
         seed: int >= 0; no global seed is read or changed.
-        categorical: for x of shape (N, F), the columns that hold codes instead of quantities. A new example takes the
-            value most frequent among the neighbours of x (of the nearest, when several are), and two different codes
-            are as far apart as the median of the standard deviations of the other columns (SMOTE-NC).
+        categorical: for x of shape (N, F), the columns that hold codes instead of quantities: their numbers, F
+            booleans, or, where x is a DataFrame, their names. A new example takes the value most frequent among the
+            neighbours of x (of the nearest, when several are), and two different codes are as far apart as the median
+            of the standard deviations of the other columns (SMOTE-NC).
 
     Returns:
         `(x, y)`: the given examples first, unchanged and in their order, then the new ones, class by class. The labels
@@ -60,7 +61,8 @@ def synthesize(
 
     Raises:
         ValueError: NaN or infinity, lengths that differ, an unknown class, fewer asked for than there are.
-        TypeError: values that are no numbers; encode categories as integers and name their columns.
+        TypeError: values that are no numbers (encode categories as integers and say which columns they are in
+            `categorical`), a sparse matrix.
 
     Example:
         >>> import numpy as np
@@ -75,12 +77,13 @@ def synthesize(
     one draws it once.
     """
     owner = "kas.data.synthesize"
+    names = list(getattr(x, "columns", ()))
     x, y = _numbers(owner, "x", x), np.asarray(y)
     classes, num_classes = class_ids(owner, y)
     check_lengths(owner, x, len(y))
     neighbours = checks.integer(owner, "neighbours", neighbours, 1)
     seed = checks.integer(owner, "seed", seed, 0)
-    columns = _columns(owner, categorical, x)
+    columns = _columns(owner, categorical, names, x)
     missing = _missing(owner, per_class, np.bincount(classes, minlength=num_classes))
     recipes = []
     for label, count in missing.items():
@@ -162,6 +165,7 @@ def _comparable(x: np.ndarray, columns: np.ndarray) -> np.ndarray:
     rows = x.reshape(len(x), -1).astype(np.result_type(x, np.float32))
     if not len(columns):
         return rows
+    rows /= max(np.abs(rows).max(), 1)  # squares of the largest floats are infinite
     quantities = np.delete(rows, columns, axis=1)
     apart = np.median(quantities.std(0)) / np.sqrt(2)  # two indicators differ when two codes do
     indicators = [rows[:, [column]] == np.unique(rows[:, column]) for column in columns]
@@ -179,6 +183,7 @@ def _similar_targets(y: np.ndarray, count: int, rng: np.random.Generator) -> np.
     """Returns (N, count) rows of nearest target for each row of y (N, T)."""
     shuffled = rng.permutation(len(y))  # among equal targets, neighbours shall not depend on the order of rows
     if y.shape[1] > 1:
+        y = y / max(np.abs(y).max(), 1)  # squares of the largest floats are infinite
         deviation = y.std(0, dtype=np.float64)
         rows = nearest(y[shuffled] / np.where(deviation > 0, deviation, 1), np.arange(len(y)), count)
         found = np.empty_like(rows)
@@ -189,7 +194,7 @@ def _similar_targets(y: np.ndarray, count: int, rng: np.random.Generator) -> np.
     places = np.arange(len(y))[:, None] + offsets  # the nearest of one number are beside it in sorted order
     inside = (places >= 0) & (places < len(y))
     places = np.clip(places, 0, len(y) - 1)
-    values = y[order, 0].astype(np.float64)
+    values = 0.5 * y[order, 0].astype(np.float64)  # halves: a difference of two floats may be none
     gaps = np.where(inside, np.abs(values[places] - values[:, None]), np.inf)
     chosen = np.argpartition(gaps, count - 1, axis=1)[:, :count]
     found = np.empty((len(y), count), np.int64)
@@ -215,8 +220,8 @@ def _extend(x: np.ndarray, recipes: list[_Recipe], columns: np.ndarray | None = 
         weights = recipe.weights.astype(accurate).reshape(-1, *[1] * (x.ndim - 1))
         for start in range(0, len(recipe.bases), step):
             block = slice(start, start + step)
-            base = x[recipe.bases[block]].astype(accurate)
-            mixed = base + weights[block] * (x[recipe.partners[block]] - base)
+            base, partner = (0.5 * x[rows[block]].astype(accurate) for rows in (recipe.bases, recipe.partners))
+            mixed = 2.0 * (base + weights[block] * (partner - base))  # halves: a difference of two floats may be none
             end, begin = end + len(mixed), end
             result[begin:end] = np.rint(mixed) if x.dtype.kind in "iu" else mixed
             if recipe.votes is not None:
@@ -225,9 +230,12 @@ def _extend(x: np.ndarray, recipes: list[_Recipe], columns: np.ndarray | None = 
 
 
 def _numbers(owner: str, name: str, values: Any) -> np.ndarray:
+    if hasattr(values, "toarray") or type(values).__name__ == "SparseTensor":
+        advice = "What lies between two sparse rows is not sparse: pass x.toarray(), or tf.sparse.to_dense(x)."
+        checks.fail(owner, name, "a dense array", f"a {type(values).__name__}", advice, error=TypeError)
     values = np.asarray(values)
     if values.ndim < 1 or values.dtype.kind not in "iuf":
-        advice = "Encode categories as integers and name their columns in `categorical=`."
+        advice = "Encode categories as integers and say which columns they are in `categorical=`."
         checks.fail(owner, name, "an array of integers or floats", values.dtype, advice, error=TypeError)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
@@ -236,11 +244,27 @@ def _numbers(owner: str, name: str, values: Any) -> np.ndarray:
     return values
 
 
-def _columns(owner: str, categorical: Sequence[int], x: np.ndarray) -> np.ndarray:
-    columns = np.unique(np.asarray(categorical, np.int64))
+def _columns(owner: str, categorical: Any, names: list[Any], x: np.ndarray) -> np.ndarray:
+    """Returns the numbers of the categorical columns, given as such, as a mask or by name."""
+    columns = np.atleast_1d(np.asarray(categorical))
+    wanted = f"The shape of x is {x.shape}."
+    if columns.dtype.kind in "US":
+        unknown = [name for name in columns if name not in names]
+        if unknown:
+            held = f"x has the columns {names}." if names else "x has no named columns: give their numbers."
+            checks.fail(owner, "categorical", "names of columns of x", categorical, held)
+        columns = np.array([names.index(name) for name in columns])
+    elif columns.dtype.kind == "b":
+        if columns.shape != x.shape[1:]:
+            checks.fail(owner, "categorical", f"{x[0].size} booleans, one a column", categorical, wanted)
+        columns = np.flatnonzero(columns)
+    elif columns.size and columns.dtype.kind not in "iu":
+        expected = "numbers of columns, a boolean mask of them, or names of columns of a DataFrame"
+        checks.fail(owner, "categorical", expected, categorical, error=TypeError)
+    columns = np.unique(columns.astype(np.int64))
     if len(columns) and (x.ndim != 2 or columns[0] < 0 or columns[-1] >= x.shape[1] or len(columns) == x.shape[1]):
         expected = "numbers of columns of an (N, F) array, at least one other column being a quantity"
-        checks.fail(owner, "categorical", expected, categorical, f"The shape of x is {x.shape}.")
+        checks.fail(owner, "categorical", expected, categorical, wanted)
     return columns
 
 

@@ -7,12 +7,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-Unit = Callable[[Callable[..., tf.Tensor]], Callable[..., tf.Tensor]]
+Unit = Callable[..., Callable[..., tf.Tensor]]  # makes a function of tensors of a function and its settings
 
-
-def as_it_is(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """The unit that compiles nothing."""
-    return function
+as_it_is: Unit = functools.partial  # the unit that compiles nothing
 
 
 def gaussian_weights(sigma: tf.Tensor, size: int) -> tf.Tensor:
@@ -36,23 +33,22 @@ def blur(images: tf.Tensor, sigma: tf.Tensor, size: tuple[int, int], unit: Unit 
     images = tf.cast(images, tf.float32)
     for axis, taps in zip((1, 2), size, strict=True):
         padded = _mirror(images, taps // 2, axis)
-        along = functools.partial(_correlate, axis=axis)
-        images = tf.ensure_shape(unit(along)(padded, gaussian_weights(sigma, taps)), images.shape)
+        images = tf.ensure_shape(unit(_correlate, axis=axis)(padded, gaussian_weights(sigma, taps)), images.shape)
     return images
 
 
 def sharpen(images: tf.Tensor, factor: tf.Tensor, unit: Unit = as_it_is) -> tf.Tensor:
     """smooth + factor (x - smooth), (B,) factors, with Pillow's 3 x 3 kernel: 0 smooths, above 1 sharpens."""
     padded = _mirror(_mirror(tf.cast(images, tf.float32), 1, 1), 1, 2)
+    return tf.ensure_shape(unit(_sharpened)(padded, factor), images.shape)
 
-    def sharpened(padded: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-        height, width = tf.shape(padded)[1] - 2, tf.shape(padded)[2] - 2
-        shifted = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
-        centre = shifted[4]
-        smooth = (tf.add_n(shifted) + 4.0 * centre) / 13.0
-        return smooth + factor[:, None, None, None] * (centre - smooth)
 
-    return tf.ensure_shape(unit(sharpened)(padded, factor), images.shape)
+def _sharpened(padded: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    height, width = tf.shape(padded)[1] - 2, tf.shape(padded)[2] - 2
+    shifted = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    centre = shifted[4]
+    smooth = (tf.add_n(shifted) + 4.0 * centre) / 13.0
+    return smooth + factor[:, None, None, None] * (centre - smooth)
 
 
 def _correlate(padded: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:

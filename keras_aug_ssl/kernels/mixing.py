@@ -45,15 +45,17 @@ def choose(weights: tf.Tensor, unit: tf.Tensor) -> tf.Tensor:
         unit: (B,) uniforms in [0, 1).
     """
     cumulative = tf.cumsum(weights, 1)
-    total = cumulative[:, -1]
+    total = tf.reduce_max(cumulative, 1)
     # Just below the total: rounding up to it would choose nobody.
-    chosen = tf.argmax(cumulative > (tf.minimum(unit, 1.0 - 1e-6) * total)[:, None], 1, output_type=tf.int32)
+    passed = cumulative > (tf.minimum(unit, 1.0 - 1e-6) * total)[:, None]
+    chosen = tf.argmax(tf.pad(passed, [[0, 0], [0, 1]]), 1, output_type=tf.int32)  # of no examples there is no largest
     return tf.where(total > 0.0, chosen, tf.range(tf.size(unit)))
 
 
 def squared_distances(rows: tf.Tensor) -> tf.Tensor:
-    """(B, B) squared Euclidean distances between the rows of (B, ...), float32."""
+    """(B, B) squared Euclidean distances between the rows of (B, ...), float32; NaN and infinity count as 0."""
     rows = tf.reshape(tf.cast(rows, tf.float32), [tf.shape(rows)[0], -1])
+    rows = tf.where(tf.math.is_finite(rows), rows, 0.0)  # through the mean below, one would reach every row
     if rows.shape[1] == 1:
         return tf.square(rows - tf.transpose(rows))
     rows -= tf.reduce_mean(rows, 0)  # the product below cancels least around 0

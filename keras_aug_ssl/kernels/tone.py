@@ -61,8 +61,8 @@ def equalize_table(counts: tf.Tensor, bins: int = LEVELS) -> tf.Tensor:
 
 
 def levels(values: tf.Tensor) -> tf.Tensor:
-    """The nearest of the 256 levels of values in [0, 1], int32."""
-    return tf.cast(tf.round(tf.clip_by_value(values, 0.0, 1.0) * (LEVELS - 1.0)), tf.int32)
+    """The nearest of the 256 levels of values in [0, 1], int32; of NaN, 0."""
+    return _index(tf.round(tf.clip_by_value(values, 0.0, 1.0) * (LEVELS - 1.0)))
 
 
 def histogram(level: tf.Tensor) -> tf.Tensor:
@@ -88,8 +88,13 @@ def interpolate(values: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """Reads `table` at (B, H, W, C) values in [0, 1] that lie between its levels, linearly."""
     position = tf.clip_by_value(values, 0.0, 1.0) * (LEVELS - 1.0)
     lower = tf.minimum(tf.floor(position), LEVELS - 2.0)
-    index, rest = tf.cast(lower, tf.int32), position - lower
+    index, rest = _index(lower), position - lower  # of NaN the rest is NaN, and so is the result
     return look_up(index, table) * (1.0 - rest) + look_up(index + 1, table) * rest
+
+
+def _index(level: tf.Tensor) -> tf.Tensor:
+    """Whole numbers >= 0 as int32, in which NaN is a negative number on some processors: no place in a table."""
+    return tf.maximum(tf.cast(level, tf.int32), 0)
 
 
 def _count(level: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -127,16 +127,16 @@ class AugMix(AugmentationLayer):
         chains = [
             execute(layer._chain.parts(parameters[f"chain_{k}"]), batch, jit).images for k in range(layer.num_chains)
         ]
-
-        def mixed(image: tf.Tensor, views: list[tf.Tensor], shares: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-            image = tf.cast(image, tf.float32)
-            shares, weight = shares[:, :, None, None, None], weight[:, None, None, None]
-            mean = tf.add_n([shares[:, k] * tf.cast(view, tf.float32) for k, view in enumerate(views)])
-            return finish(image + (1.0 - weight) * (mean - image))
-
         shares, weight = parameters["chain_weights"], parameters["weight"]
-        return batch.replace(images=compiled(mixed, jit)(batch.images, chains, shares, weight))
+        return batch.replace(images=compiled(_mixed, jit, finish=finish)(batch.images, chains, shares, weight))
 
     def get_config(self) -> dict[str, Any]:
         names = ("value_range", "num_chains", "chain_depth", "factor", "alpha", "all_ops")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}, **self._reading}
+
+
+def _mixed(image: tf.Tensor, views: list[tf.Tensor], shares: tf.Tensor, weight: tf.Tensor, finish: Finish) -> tf.Tensor:
+    image = tf.cast(image, tf.float32)
+    shares, weight = shares[:, :, None, None, None], weight[:, None, None, None]
+    mean = tf.add_n([shares[:, k] * tf.cast(view, tf.float32) for k, view in enumerate(views)])
+    return finish(image + (1.0 - weight) * (mean - image))

@@ -12,12 +12,13 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common.global_state import get_global_attribute  # the only way to see who called
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers import planning
-from keras_aug_ssl.layers.batch import Batch, Spec, to_dtype
+from keras_aug_ssl.layers.annotations import check_batch
+from keras_aug_ssl.layers.batch import Batch, Spec, Written
+from keras_aug_ssl.layers.calls import Keys, augments_unasked
 from keras_aug_ssl.layers.streams import images_of
 from keras_aug_ssl.layers.structure import Layout, holds_arrays, pack, to_tensors, unpack
 
@@ -25,9 +26,19 @@ Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
 
 
-def compiled(function: Callable[..., Any], wanted: bool) -> Callable[..., Any]:
-    """`function` as a unit of its own for XLA when `wanted`, else as it is. One unit ends where another begins."""
-    return tf.function(function, jit_compile=True, autograph=False) if wanted else function
+def compiled(function: Callable[..., Any], wanted: bool, **settings: Any) -> Callable[..., Any]:
+    """`function` with `settings`, as a unit of its own for XLA when `wanted`. One unit ends where another begins.
+
+    Equal functions with equal settings are one unit, whatever layer asks: what XLA has compiled is never freed, so a
+    unit a layer would fill the memory. Hence neither may be made for one call, as a closure is.
+    """
+    return _unit(function, *sorted(settings.items())) if wanted else functools.partial(function, **settings)
+
+
+@functools.lru_cache(maxsize=1024)  # bounds what layers of one's own, whose methods are units, are kept alive by
+def _unit(function: Callable[..., Any], *settings: tuple[str, Any]) -> Callable[..., Any]:
+    keywords = dict(settings)
+    return tf.function(lambda *tensors: function(*tensors, **keywords), jit_compile=True, autograph=False)
 
 
 def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch, jit: bool) -> Batch:
@@ -40,25 +51,30 @@ def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch,
     computing = [place for place, run in enumerate(runs) if run.family.computes]
     for place, run in enumerate(runs):
         last = not computing or place >= computing[-1]
-        finish = functools.partial(to_dtype, dtype=batch.dtype) if last else _as_float
+        finish = Written(batch.dtype if last else tf.float32)
         batch = run.family.run([steps[i] for i in run.indices], batch, finish, jit)
     return batch
 
 
-def _as_float(images: tf.Tensor) -> tf.Tensor:
-    return tf.cast(images, tf.float32)
-
-
-def _within(images: tf.Tensor, low: float, high: float) -> bool:
-    if images.dtype == tf.uint8 and low <= 0.0 and high >= 255.0:
-        return True
+def _within(images: tf.Tensor, low: float, high: float) -> tf.Tensor:
     margin = 1e-3 * (high - low)  # earlier float arithmetic may overshoot by rounding
     values = tf.cast(images, tf.float32)
-    return bool(tf.reduce_min(values) >= low - margin and tf.reduce_max(values) <= high + margin)
+    values = tf.where(tf.math.is_finite(values), values, low)  # a broken pixel says nothing about the range
+    return ~((tf.reduce_min(values) < low - margin) | (tf.reduce_max(values) > high + margin))
 
 
 class AugmentationLayer(keras.layers.Layer):
     """Base of all augmentation layers.
+
+    In general they differ from Keras's image layers (3.15) in this: every image draws for itself, by rules of our own,
+    so a seed gives other numbers; what comes in as integers leaves as integers, rounded, where Keras gives floats;
+    images outside `value_range` are an error; boxes and keypoints have the batch axis of the images; a wrong kind of
+    argument is a `TypeError`, and errors are worded alike. A subclass says what to draw and what to run; Keras's hooks
+    (`get_random_transformation`, `transform_images`, `transform_bounding_boxes`, ...) don't exist.
+
+    Boxes are a dict with `"boxes"` (B, N, 4) and `"labels"` (B, N), one number a box (KerasCV's `"classes"` is read
+    too); other entries come through. A box that has left has the label -1 and is -1 throughout: unsigned labels leave
+    as int32 or int64, which hold it. Ragged boxes are filled up so.
 
     Args:
         seed: int; two layers with the same seed draw the same sequence. None draws one.
@@ -78,6 +94,8 @@ class AugmentationLayer(keras.layers.Layer):
     mix: tuple[str, ...] = ()  # names of inputs besides Keras's that are taken
     rescales = False  # True: what it returns need not be in the value range its input was in
     mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
+    random = True  # False: it draws nothing, so no seed is missed
+    any_layout = False  # True: what it does is the same wherever the channels are
 
     def __init__(
         self,
@@ -94,7 +112,7 @@ class AugmentationLayer(keras.layers.Layer):
         if bounding_box_format is not None:
             checks.one_of(owner, "bounding_box_format", bounding_box_format, box_kernels.FORMATS)
         self.bounding_box_format = bounding_box_format
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = Keys(self.seed)
         self.built = True
         # Images, labels and masks keep their dtype: nothing is cast on the way in, whatever the model's policy is.
         self.autocast = False
@@ -104,7 +122,7 @@ class AugmentationLayer(keras.layers.Layer):
     # --- what a subclass says -------------------------------------------------------------------------------------
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
-        """Draws parameters, leading axis = batch, as a pure function of the (2,) int64 `key` and `spec`."""
+        """Draws parameters, leading axis = batch, as a pure function of the (2,) uint64 `key` and `spec`."""
         raise NotImplementedError
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -114,6 +132,10 @@ class AugmentationLayer(keras.layers.Layer):
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
         """(height, width) of the output for an input of `size`."""
         return size
+
+    def output_spec(self, spec: Spec) -> Spec:
+        """What `spec` is behind the layer."""
+        return spec.resized(self.output_size(spec.size))
 
     def at_inference(self, spec: Spec) -> Parameters:
         """Parameters to use with `training=False`: the identity's, unless the layer is `active_at_inference`."""
@@ -137,7 +159,8 @@ class AugmentationLayer(keras.layers.Layer):
         Args:
             steps: `(layer, parameters)` each.
             batch: what to work on.
-            finish: what the images written must go through: they become float32, or rounded in their own dtype.
+            finish: what the images written must go through, a `Written`: they become float32, or rounded in their own
+                dtype.
             jit: whether to compile.
         """
         raise NotImplementedError
@@ -160,14 +183,16 @@ class AugmentationLayer(keras.layers.Layer):
         Args:
             inputs: images (B, H, W, C) or (H, W, C); or (images, labels[, sample_weight]); or a dict with Keras's keys.
             training: False returns the inputs as they are (a cropping layer takes the middle). None, the default, is
-                True for a layer called by itself or in a model of augmentation only; in a model with weights it is
-                False, as for dropout: an exported model doesn't augment what it serves. (Stock Keras layers do.)
+                True for a layer called by itself or in a model of augmentation only. In a model with weights it is True
+                in a `train_step`, so that `fit` augments even if the model's `call` takes no `training`, and False
+                elsewhere, as for dropout: an exported model doesn't augment what it serves. (Stock Keras layers do.)
+                A training loop of one's own passes training=True; without, a warning says that nothing is augmented.
             seed: (2,) int key; given, the call is a pure function of the inputs and the key.
 
         Returns:
-            The structure of `inputs`, every part in its dtype.
+            The structure of `inputs`, every part in its dtype (unsigned box labels in a signed one).
         """
-        if not (self._augments_unasked() if training is None else training):
+        if not (augments_unasked(self) if training is None else training):
             return self._infer(inputs)
         self._check_values(inputs)
         key = self._next_key() if seed is None else draws.as_key(seed)
@@ -208,17 +233,17 @@ class AugmentationLayer(keras.layers.Layer):
 
     # --- how it comes about ---------------------------------------------------------------------------------------
 
+    @property
+    def layout(self) -> str | None:
+        """The data format that the layer was made for; None where it takes either."""
+        return None if self.any_layout else self.data_format
+
     def _next_key(self) -> tf.Tensor:
         """The next key of the layer's own sequence; the replicas of a distributed step draw for themselves."""
         key, replica = draws.as_key(self.seed_generator.next()), tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync == 1:
             return key
         return draws.fold_in(key, replica.replica_id_in_sync_group)
-
-    def _augments_unasked(self) -> bool:
-        """What `training` is when nobody says: True unless the outermost layer of this call is a model with weights."""
-        outermost = getattr(get_global_attribute("current_call_ctx"), "entry_layer", None)
-        return outermost is None or outermost is self or not outermost.weights
 
     def _augment(self, inputs: Any, key: tf.Tensor, first: Any) -> Any:
         batch, layout = self._unpack(inputs)
@@ -243,31 +268,40 @@ class AugmentationLayer(keras.layers.Layer):
     def _unpack(self, inputs: Any) -> tuple[Batch, Layout]:
         owner = type(self).__name__
         batch, layout = unpack(inputs, owner, self.data_format, self.bounding_box_format, self.mix, self.any_rank)
+        if batch.boxes is not None and not self.pointwise:  # what leaves them alone need not know whose they are
+            check_batch(batch.boxes, batch.images, owner)
         if not (self.independent or layout.batched):
             checks.fail(
                 owner, "inputs", "a batch of examples", "a single image", "Batch the dataset before it is mixed."
             )
+        if batch.images.shape[0] == 0 and not tf.executing_eagerly():
+            # TensorFlow's graph optimizer divides by the number of images where it knows it: Python would end.
+            rest = batch.images.shape[1:]
+            batch = batch.replace(images=tf.compat.v1.placeholder_with_default(batch.images, [None, *rest]))
         return batch, layout
 
     def _value_ranges(self) -> set[tuple[float, float]]:
         return set() if self.value_range is None else {self.value_range}
 
     def _check_values(self, inputs: Any) -> None:
-        """Images that leave `value_range` would be clipped without a word: found by dtype, and by value when eager."""
+        """Images that leave `value_range` would be clipped without a word: found by dtype, or by value as it runs."""
         ranges = self._value_ranges()
         if not ranges:
             return
-        images = self._unpack(inputs)[0].images
-        eager = tf.executing_eagerly() and tf.size(images) > 0
+        owner, images = type(self).__name__, self._unpack(inputs)[0].images
+        if images.dtype == tf.uint8:
+            ranges = {(low, high) for low, high in ranges if low > 0.0 or high < 255.0}
+        advice = "Say the range the images have in `value_range`, or rescale them."
         for low, high in ranges:
+            expected = f"within value_range=({low:g}, {high:g})"
             if images.dtype == tf.uint8 and high <= 1.0:
-                seen: Any = "uint8 images"
-            elif eager and not _within(images, low, high):
-                seen = (float(tf.reduce_min(images)), float(tf.reduce_max(images)))
-            else:
-                continue
-            advice = "Say the range the images have in `value_range`, or rescale them."
-            checks.fail(type(self).__name__, "inputs", f"within value_range=({low:g}, {high:g})", seen, advice)
+                checks.fail(owner, "inputs", expected, "uint8 images", advice)
+            inside, seen = _within(images, low, high), [tf.reduce_min(images), tf.reduce_max(images)]
+            if not tf.executing_eagerly():
+                words = f"{owner}: `inputs` must be {expected}. {advice} Received from, to:"
+                tf.debugging.Assert(inside, [words, *seen])  # XLA leaves it out
+            elif not inside:
+                checks.fail(owner, "inputs", expected, tuple(float(end) for end in seen), advice)
 
     def _jit(self, batch: Batch) -> bool:
         """Compile inside a graph whose images have a static size; eagerly, one operation follows the other."""

@@ -42,12 +42,16 @@ class Spec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Boxes:
-    """`corners` (B, N, 4): (left, top, right, bottom) edges in pixels; `labels` (B, N) or None; `other` as it came."""
+    """`corners` (B, N, 4): (left, top, right, bottom) edges in pixels; `labels` (B, N) or None; `other` as it came.
+
+    Labels are of a dtype that holds -1.
+    """
 
     corners: tf.Tensor
     labels: tf.Tensor | None
     other: dict[str, tf.Tensor]
     dtype: tf.DType = tf.float32  # the boxes came in it and leave in it
+    key: str = "labels"  # what the labels came as
 
     def only(self, visible: tf.Tensor, corners: tf.Tensor) -> Boxes:
         """Boxes at new `corners`; those not `visible` (B, N) are emptied, as are rows that held none before."""
@@ -74,7 +78,7 @@ class Batch:
     images: tf.Tensor
     dtype: tf.DType
     labels: Any = None
-    sample_weight: tf.Tensor | None = None
+    sample_weight: Any = None
     masks: tf.Tensor | None = None
     boxes: Boxes | None = None
     keypoints: tf.Tensor | None = None
@@ -91,6 +95,15 @@ class Batch:
 
     def replace(self, **changes: Any) -> Batch:
         return dataclasses.replace(self, **changes)
+
+
+class Written(NamedTuple):
+    """What images go through as they are written: they leave in `dtype`. As a value, so that equal ones are equal."""
+
+    dtype: tf.DType
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return to_dtype(images, self.dtype)
 
 
 def size_of(images: tf.Tensor) -> Size:

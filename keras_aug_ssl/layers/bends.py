@@ -113,7 +113,7 @@ class RandomThinPlateSpline(GeometricLayer):
         sides = tf.stack([tf.cast(spec.width, tf.float32), tf.cast(spec.height, tf.float32)])
         reach = draws.between(unit, *self.scale)[:, None, None] * sides
         displacements = (2.0 * tf.reshape(tf.stack(moves, 1), [-1, points, 2]) - 1.0) * reach
-        bend = compiled(lambda d: fields.thin_plate(d, self.points_per_side, spec.size), _in_static_graph(spec))
+        bend = compiled(fields.thin_plate, _in_static_graph(spec), points_per_side=self.points_per_side, size=spec.size)
         return {"field": bend(displacements)}
 
     def get_config(self) -> dict[str, Any]:

@@ -58,12 +58,15 @@ class ColourLayer(AugmentationLayer):
         matrices = total.matrix
         if total.of_mean is not None:
             matrices = colour.with_mean(total, colour.mean_colour(batch.images))
-        value_range = steps[0][0].value_range
-        images = compiled(lambda i, m: finish(colour.apply(i, m, value_range)), jit)(batch.images, matrices)
-        return batch.replace(images=images)
+        write = compiled(_write, jit, value_range=steps[0][0].value_range, finish=finish)
+        return batch.replace(images=write(batch.images, matrices))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": self.value_range}
+
+
+def _write(images: tf.Tensor, matrices: tf.Tensor, value_range: tuple[float, float], finish: Finish) -> tf.Tensor:
+    return finish(colour.apply(images, matrices, value_range))
 
 
 @register
@@ -80,6 +83,8 @@ class RandomBrightness(ColourLayer):
         >>> int(lighter(np.full((1, 2, 2, 3), 250, "uint8")).numpy().max())
         255
     """
+
+    any_layout = True
 
     def __init__(
         self, factor: Factor, value_range: tuple[float, float] = (0, 255), seed: int | None = None, **kwargs: Any
@@ -105,7 +110,7 @@ class RandomContrast(ColourLayer):
 
     Args:
         factor: (lower, upper), both >= 0: the contrast is multiplied by a number in [1 - lower, 1 + upper]. One number
-            f stands for (f, f).
+            f stands for (f, f). Two amounts, not two ends: they aren't put in order, as Keras does.
         value_range: (black, white) of the images.
         seed, **kwargs: as for `AugmentationLayer`.
 
@@ -119,13 +124,13 @@ class RandomContrast(ColourLayer):
         self, factor: Factor, value_range: tuple[float, float] = (0, 255), seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(value_range, seed=seed, **kwargs)
-        pair = factor if isinstance(factor, Sequence) else (factor, factor)
-        if isinstance(factor, str) or len(pair) != 2:
-            checks.fail("RandomContrast", "factor", "one number or (lower, upper)", factor)
-        self.factor = (
-            checks.number("RandomContrast", "factor", pair[0], 0.0, 1.0),
-            checks.number("RandomContrast", "factor", pair[1], 0.0),
-        )
+        pair = checks.as_list(factor) or [factor, factor]
+        amounts = [checks.number("RandomContrast", "factor", amount) for amount in pair]
+        if len(amounts) != 2 or min(amounts) < 0.0 or amounts[0] > 1.0:
+            expected = "one number in [0, 1], or (lower, upper) with 0 <= lower <= 1 and 0 <= upper"
+            advice = "Both are amounts: the contrast is drawn from [1 - lower, 1 + upper]."
+            checks.fail("RandomContrast", "factor", expected, factor, advice)
+        self.factor = amounts[0], amounts[1]
 
     def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
         (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,17 +26,32 @@ class CompositeLayer(AugmentationLayer):
 
     Args:
         layers: augmentation layers.
-        **kwargs: as for `AugmentationLayer`.
+        seed: int. None takes one made of the layers' own seeds where all that draw have one: like the layers by
+            themselves, two made alike then give the same bits. (Where only some have one, they count for nothing, with
+            a warning.) The layers draw from the keys of the whole, so what they give here is not what they give alone.
+        data_format: of the batch. None takes the one of all layers that were made for one; it is an error if they
+            differ.
+        **kwargs: as for `AugmentationLayer`. Without a box format, that of the layers.
     """
 
-    def __init__(self, layers: Sequence[AugmentationLayer], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        layers: Sequence[AugmentationLayer],
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         owner = type(self).__name__
         held: list[Any] = list(layers) if isinstance(layers, (list, tuple)) else [layers]
         for layer in held:
             if not isinstance(layer, AugmentationLayer):
                 advice = "Stock Keras layers come in through `Pipeline.from_keras`."
                 checks.fail(owner, "layers", "augmentation layers of this package", layer, advice, TypeError)
+        formats = {layer.bounding_box_format for layer in held} - {None}
+        if len(formats) == 1:
+            kwargs.setdefault("bounding_box_format", *formats)
+        seed = _joint_seed(owner, held) if seed is None else seed
+        super().__init__(seed=seed, data_format=data_format or _common_layout(owner, held), **kwargs)
         self.layers = held
 
     @property
@@ -48,7 +64,7 @@ class CompositeLayer(AugmentationLayer):
         parameters = {}
         for name, layer, own in zip(self.names, self.layers, draws.split(key, len(self.layers)), strict=True):
             parameters[name] = layer.draw(spec, own)
-            spec = spec.resized(layer.output_size(spec.size))
+            spec = layer.output_spec(spec)
         return parameters
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -78,8 +94,13 @@ class CompositeLayer(AugmentationLayer):
         parameters = {}
         for name, layer in zip(self.names, self.layers, strict=True):
             parameters[name] = layer.at_inference(spec)
-            spec = spec.resized(layer.output_size(spec.size))
+            spec = layer.output_spec(spec)
         return parameters
+
+    def output_spec(self, spec: Spec) -> Spec:
+        for layer in self.layers:
+            spec = layer.output_spec(spec)
+        return spec
 
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
         for layer in self.layers:
@@ -111,8 +132,34 @@ class CompositeLayer(AugmentationLayer):
     def _keeps_size(self) -> None:
         """Raises for held layers that change the size: an image they leave alone would not fit the batch."""
         for layer in self.layers:
-            if layer.output_size((-1, -1)) != (-1, -1):
+            if layer.output_size((None, None)) != (None, None):
                 checks.fail(type(self).__name__, "layers", "layers that keep the image's size", type(layer).__name__)
+
+
+def _joint_seed(owner: str, layers: Sequence[AugmentationLayer]) -> int | None:
+    """The seed that those of `layers` make together, so that layers with seeds repeat themselves; None without any."""
+    seeds = [layer.seed for layer in layers if layer.random]
+    given = [seed for seed in seeds if seed is not None]
+    if given and len(given) == len(seeds):
+        return draws.joint_seed(given)
+    if given:
+        warnings.warn(
+            f"{owner}: {len(given)} of {len(seeds)} layers have a seed, which count for nothing unless all have one. "
+            f"Give it to the whole: {owner}(..., seed={given[0]}).",
+            stacklevel=4,
+        )
+    return None
+
+
+def _common_layout(owner: str, layers: Sequence[AugmentationLayer]) -> str | None:
+    """The data format of all `layers` that were made for one; None without any."""
+    layouts = {layer.layout: type(layer).__name__ for layer in layers if layer.layout is not None}
+    if len(layouts) > 1:
+        expected = "given where layers differ: one batch has one"
+        seen = ", ".join(f"{name} in {layout}" for layout, name in layouts.items())
+        advice = f"The layers are made for both: {seen}. A layer that isn't told takes Keras's own setting."
+        checks.fail(owner, "data_format", expected, None, advice)
+    return next(iter(layouts), None)
 
 
 @register

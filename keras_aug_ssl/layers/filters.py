@@ -39,15 +39,15 @@ class FilterLayer(AugmentationLayer):
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((layer, parameters),) = steps
-
-        def clip(images: tf.Tensor) -> tf.Tensor:
-            return finish(tf.clip_by_value(images, *layer.value_range))
-
         images = layer.filtered(batch.images, parameters, functools.partial(compiled, wanted=jit))
-        return batch.replace(images=compiled(clip, jit)(images))
+        return batch.replace(images=compiled(_clipped, jit, value_range=layer.value_range, finish=finish)(images))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": self.value_range}
+
+
+def _clipped(images: tf.Tensor, value_range: tuple[float, float], finish: Finish) -> tf.Tensor:
+    return finish(tf.clip_by_value(images, *value_range))
 
 
 @register
@@ -58,9 +58,11 @@ class RandomGaussianBlur(FilterLayer):
     width for the whole batch.
 
     Args:
-        factor: multiplies sigma, (lower, upper) in [0, 1]; 0 changes nothing. One number f: (0, f).
+        factor: multiplies sigma, (lower, upper) in [0, 1]; 0 changes nothing. One number f: (0, f). So Keras documents
+            it; in its code (3.15) it is the chance to be blurred.
         kernel_size: taps along each axis, odd, or (height, width).
-        sigma: standard deviation in pixels, >= 0, or (lower, upper) to draw it.
+        sigma: standard deviation in pixels, >= 0, or (lower, upper) to draw it. (In Keras one number s stands for
+            (0, s).)
         value_range: (black, white) of the images.
         data_format, seed, **kwargs: as for `AugmentationLayer`.
 
@@ -85,11 +87,11 @@ class RandomGaussianBlur(FilterLayer):
         super().__init__(value_range, data_format=data_format, seed=seed, **kwargs)
         owner = "RandomGaussianBlur"
         self.factor = checks.interval(owner, "factor", factor, 0.0, 1.0, start=0.0)
-        pair = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+        pair = checks.as_list(kernel_size) or [kernel_size, kernel_size]
         self.kernel_size: Any = tuple(checks.integer(owner, "kernel_size", taps, 1) for taps in pair)
         if len(self.kernel_size) != 2 or any(taps % 2 == 0 for taps in self.kernel_size):
             checks.fail(owner, "kernel_size", "an odd number of taps, or (height, width) of them", kernel_size)
-        self.sigma = checks.interval(owner, "sigma", sigma if isinstance(sigma, Sequence) else (sigma, sigma), 0.0)
+        self.sigma = checks.interval(owner, "sigma", sigma, 0.0, alone=True)
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
         factor, sigma = draws.uniforms(key, spec.batch_size, 2, spec.first)

@@ -194,7 +194,7 @@ class RandomZoom(GeometricLayer):
 
 @register
 class RandomShear(GeometricLayer):
-    """Slants each image about its centre, both axes at once.
+    """Slants each image about its centre, both axes at once. (Keras, 3.15, slants about the top left corner.)
 
     Args:
         x_factor: how far a row slides for each row it lies away from the centre, (lower, upper); one number f: (0, f).

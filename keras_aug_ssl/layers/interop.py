@@ -35,11 +35,12 @@ class StockLayer(AugmentationLayer):
     what = "Keras layer, as it is"
     active_at_inference = True
     rescales = True
+    random = False  # not by our keys
 
     def __init__(self, layer: keras.layers.Layer, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         if not isinstance(layer, keras.layers.Layer):
             checks.fail("StockLayer", "layer", "a Keras layer", layer, error=TypeError)
+        super().__init__(**{"bounding_box_format": getattr(layer, "bounding_box_format", None), **kwargs})
         self.layer = layer
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
@@ -52,15 +53,27 @@ class StockLayer(AugmentationLayer):
         return {}  # no draw: the layer is called with training=False
 
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
-        static = [n if isinstance(n, int) else None for n in size]
-        shape = (3, *static) if self._channels_first else (*static, 3)
-        found = self.layer.compute_output_spec(keras.KerasTensor((None, *shape), "float32")).shape[1:]
-        found = found[1:] if self._channels_first else found[:-1]
-        return tuple(after or before for after, before in zip(found, size, strict=True))  # unknown: as it was
+        return self.output_spec(Spec(None, *size, channels=3)).size
+
+    def output_spec(self, spec: Spec) -> Spec:
+        static = [n if isinstance(n, int) else None for n in spec.size]
+        shape = (spec.channels, *static) if self._channels_first else (*static, spec.channels)
+        found = self.layer.compute_output_spec(keras.KerasTensor((None, *shape), "float32"))
+        if len(getattr(found, "shape", ())) != 4:
+            name = type(self.layer).__name__
+            checks.fail("Pipeline", "layers", "layers that turn images into images", f"{name}, which gives {found}")
+        channels, *size = found.shape[1:] if self._channels_first else (found.shape[3], *found.shape[1:3])
+        # What the layer doesn't say is as it was.
+        size = [after or before for after, before in zip(size, spec.size, strict=True)]
+        return spec.resized((size[0], size[1]))._replace(channels=channels or spec.channels)
+
+    @property
+    def layout(self) -> str | None:
+        return getattr(self.layer, "data_format", None)
 
     @property
     def _channels_first(self) -> bool:
-        return getattr(self.layer, "data_format", None) == "channels_first"
+        return (self.layout or self.data_format) == "channels_first"
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
@@ -110,23 +123,22 @@ def translate(stock: Any, known: dict[str, type[AugmentationLayer]]) -> list[Aug
         return [StockLayer(stock)]
     accepted = {*inspect.signature(ours.__init__).parameters, "data_format", "bounding_box_format"}
     config = {name: value for name, value in stock.get_config().items() if name in accepted and name != "name"}
-    return [ours(**_adjusted(type(stock).__name__, config))]
+    return [ours(**_adjusted(stock, config))]
 
 
-def shared_settings(layers: Sequence[AugmentationLayer]) -> dict[str, Any]:
-    """The data format and box format that all `layers` that have one agree on: a pipeline's hold for its layers."""
-    settings = {}
-    for name in ("data_format", "bounding_box_format"):
-        sources = (layer.layer if isinstance(layer, StockLayer) else layer for layer in layers)
-        values = {getattr(source, name, None) for source in sources} - {None}
-        if len(values) == 1:
-            settings[name] = values.pop()
-    return settings
-
-
-def _adjusted(name: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Keras stores the one number f of a one-sided factor as (-f, f); the side is drawn by a coin in both libraries."""
+def _adjusted(stock: keras.layers.Layer, config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with what its owner's documentation says, where Keras stores something else."""
+    written = getattr(getattr(stock, "_auto_config", None), "config", {})  # the arguments as the user wrote them
+    name = type(stock).__name__
+    # The one number f of a one-sided factor becomes (-f, f); the side is drawn by a coin in both libraries.
     for factor in {"RandomShear": ("x_factor", "y_factor"), "RandomSaturation": ("factor",)}.get(name, ()):
         low, high = config[factor]
         config[factor] = (max(0.0, low), high)
+    # One number f becomes (0, f), of which Keras 3.15 makes a contrast that never falls; a pair may mean just that,
+    # if a user wrote it (a loaded layer, which is told `trainable`, has been given its own config).
+    pair = isinstance(written.get("factor"), (tuple, list)) and "trainable" not in written
+    if name == "RandomContrast" and config["factor"][0] == 0 and not pair:
+        config["factor"] = config["factor"][1]
+    if "seed" in written:  # RandomCrop stores the seed it drew where it got none
+        config["seed"] = written["seed"]
     return config

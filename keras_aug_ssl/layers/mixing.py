@@ -14,6 +14,7 @@ from keras_aug_ssl.kernels import mixing, regions
 from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
 from keras_aug_ssl.layers.batch import Batch, Boxes, Spec, to_dtype
 from keras_aug_ssl.layers.regions import covered
+from keras_aug_ssl.layers.structure import to_tensors
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -36,6 +37,9 @@ class MixingLayer(AugmentationLayer):
     | integers or booleans (B, ..., K): one-hot, several of K, counts | float32, shape as before |
     | floats of any rank: one-hot, regression targets | mixed, dtype as before |
 
+    Several targets, in a dict, tuple or list as for a model of several outputs, are mixed by the same weight, each in
+    its place (`num_classes` then is that of the integer ones), and so are several `sample_weight`.
+
     An example without a label is marked by a negative integer (a row of them), or by NaN among floats. Its partner
     has no label either, so that nothing leaks from one part into the other; as an integer it comes out as a row of
     zeros. A batch of one, and whoever finds no partner, stays as it is.
@@ -51,6 +55,7 @@ class MixingLayer(AugmentationLayer):
     what = "mix"
     independent = False
     any_rank = True
+    any_layout = True
     needs_labels = False  # True: partners are chosen by their labels
 
     def __init__(
@@ -75,19 +80,16 @@ class MixingLayer(AugmentationLayer):
 
     def partners(self, spec: Spec, key: tf.Tensor) -> tf.Tensor:
         """Draws (B,) int32 partners: here each once, and nobody itself, in two parts if some have no label."""
-        groups = (
-            tf.zeros([spec.batch_size], tf.int32)
-            if spec.labels is None
-            else tf.cast(without_label(spec.labels), tf.int32)
-        )
+        groups = tf.zeros([spec.batch_size], tf.int32) if spec.labels is None else missing(spec.labels)
         return mixing.next_in_group(groups, draws.permutation(key, spec.batch_size))
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         """Draws (count,) shares that an example keeps of itself."""
         (unit,) = draws.uniforms(key, count, 1)
         return unit if self.alpha == 1.0 else draws.beta(unit, self.alpha, self.alpha)
 
-    def mix_pixels(self, images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    @staticmethod  # what depends on no layer is compiled once for all
+    def mix_pixels(images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         """Mixes (B, H, W, C) images."""
         return mixing.blend(images, partner, parameters["weight"])
 
@@ -99,7 +101,7 @@ class MixingLayer(AugmentationLayer):
         return tf.cast(mixing.blend(masks, parameters["partner"], parameters["weight"]), masks.dtype)
 
     def mix_labels(self, labels: tf.Tensor, parameters: Parameters) -> tf.Tensor:
-        """Mixes labels of any form."""
+        """Mixes labels of any form; called for each target where there are several."""
         scores = self._as_scores(labels)
         mixed = mixing.blend(scores, parameters["partner"], parameters.get("label_weight", parameters["weight"]))
         return tf.cast(mixed, scores.dtype)
@@ -117,11 +119,11 @@ class MixingLayer(AugmentationLayer):
             advice = "Partners are chosen by them: call the layer with (x, labels)."
             checks.fail(type(self).__name__, "inputs", "examples with their labels", "no labels", advice)
         if spec.labels is not None:
-            spec = spec._replace(labels=tf.convert_to_tensor(spec.labels))
+            spec = spec._replace(labels=to_tensors(spec.labels))
         # By the batch, not by the image: who is whose partner can't be said of one image alone.
         partner_key, weight_key = draws.split(draws.fold_in(key, spec.first), 2)
         partner = self.partners(spec, partner_key)
-        weight = self.weights(weight_key, 1 if self.per_batch else spec.batch_size)
+        weight = self.shares(weight_key, 1 if self.per_batch else spec.batch_size)
         return {"partner": partner, "weight": tf.where(partner == tf.range(spec.batch_size), 1.0, weight)}
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -139,14 +141,13 @@ class MixingLayer(AugmentationLayer):
             return batch.replace(images=finish(batch.images))
         if batch.keypoints is not None:
             checks.fail(cls.__name__, "inputs", "without keypoints", "keypoints", "Two examples' can't be told apart.")
-
-        def mixed(images: tf.Tensor, drawn: Parameters) -> tf.Tensor:
-            return finish(layer.mix_pixels(images, drawn["partner"], drawn))
-
+        write = compiled(_write, jit, mix_pixels=layer.mix_pixels, finish=finish)
         return batch.replace(
-            images=tf.ensure_shape(compiled(mixed, jit)(batch.images, parameters), batch.images.shape),
-            labels=None if batch.labels is None else layer.mix_labels(batch.labels, parameters),
-            sample_weight=None if batch.sample_weight is None else layer._blend(batch.sample_weight, parameters),
+            images=tf.ensure_shape(write(batch.images, parameters), batch.images.shape),
+            labels=None if batch.labels is None else layer._mix_targets(batch.labels, parameters),
+            sample_weight=tf.nest.map_structure(
+                lambda weights: None if weights is None else layer._blend(weights, parameters), batch.sample_weight
+            ),
             masks=None if batch.masks is None else layer.mix_masks(batch.masks, parameters),
             boxes=None if batch.boxes is None else layer._mix_boxes(batch.boxes, parameters),
             other={name: layer.mix_other(name, value, parameters, batch) for name, value in batch.other.items()},
@@ -162,6 +163,11 @@ class MixingLayer(AugmentationLayer):
                 type(self).__name__, name, "floating, or 8 or 16 bit levels", values.dtype.name, advice, TypeError
             )
         return to_dtype(mixing.blend(values, parameters["partner"], parameters["weight"]), values.dtype)
+
+    def _mix_targets(self, labels: Any, parameters: Parameters) -> Any:
+        if tf.is_tensor(labels):
+            self._check_width(labels)
+        return tf.nest.map_structure(lambda target: self.mix_labels(target, parameters), labels)
 
     def _blend(self, values: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         mixed = mixing.blend(values, parameters["partner"], parameters["weight"])
@@ -183,16 +189,18 @@ class MixingLayer(AugmentationLayer):
         result = dataclasses.replace(boxes, labels=labels, other={**other, "weights": weights})
         return result.only(weights > 0.0, corners)
 
+    def _check_width(self, labels: tf.Tensor) -> None:
+        wanted, classes = self.num_classes, _are_classes(labels)
+        if wanted is not None and labels.shape[-1] != wanted and (not classes or labels.dtype.is_floating):
+            expected = f"integers (B,) or (B, 1), or (B, {wanted}) as `num_classes` says"
+            checks.fail(type(self).__name__, "labels", expected, f"{labels.dtype.name} of shape {labels.shape}")
+
     def _as_scores(self, labels: tf.Tensor) -> tf.Tensor:
         """Labels as floats that may be added: integers become one-hot."""
         owner, wanted = type(self).__name__, self.num_classes
-        classes = labels.shape.rank == 1 or labels.shape[-1] == 1
-        if wanted is not None and labels.shape[-1] != wanted and (not classes or labels.dtype.is_floating):
-            expected = f"integers (B,) or (B, 1), or (B, {wanted}) as `num_classes` says"
-            checks.fail(owner, "labels", expected, f"{labels.dtype.name} of shape {labels.shape}")
         if labels.dtype.is_floating:
             return labels
-        if not classes or labels.dtype == tf.bool:
+        if not _are_classes(labels) or labels.dtype == tf.bool:
             return tf.cast(labels, tf.float32)
         if wanted is None:
             advice = "Or cast the labels to float32 if they are numbers to predict, not classes."
@@ -207,6 +215,20 @@ class MixingLayer(AugmentationLayer):
     def get_config(self) -> dict[str, Any]:
         names = ("alpha", "num_classes", "mix", "per_batch")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _are_classes(labels: tf.Tensor) -> bool:
+    return labels.shape.rank == 1 or labels.shape[-1] == 1
+
+
+def missing(labels: Any) -> tf.Tensor:
+    """(B,) int32: which of an example's targets are without a label, in binary; 0 where all have one."""
+    targets = tf.nest.flatten(labels)
+    return tf.add_n([2**place * tf.cast(without_label(target), tf.int32) for place, target in enumerate(targets)])
+
+
+def _write(images: tf.Tensor, drawn: Parameters, mix_pixels: Any, finish: Finish) -> tf.Tensor:
+    return finish(mix_pixels(images, drawn["partner"], drawn))
 
 
 def without_label(labels: tf.Tensor) -> tf.Tensor:
@@ -279,6 +301,7 @@ class CutMix(MixingLayer):
 
     what = "cut and paste"
     any_rank = False
+    any_layout = False
     computes = False
 
     def __init__(
@@ -289,11 +312,10 @@ class CutMix(MixingLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(1.0, seed=seed, data_format=data_format, **kwargs)
-        pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
-        self.factor = checks.interval("CutMix", "factor", pair, 0.0)
+        self.factor = checks.interval("CutMix", "factor", factor, 0.0, alone=True)
         checks.number("CutMix", "factor", self.factor[1], 0.0, low_open=True)
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         unit, exponent = draws.uniforms(key, count, 2)
         if self.factor == (1.0, 1.0):
             return unit
@@ -312,7 +334,8 @@ class CutMix(MixingLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {**super().keep(mask, parameters), "box": tf.where(mask[:, None], parameters["box"], 0)}
 
-    def mix_pixels(self, images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
+    @staticmethod
+    def mix_pixels(images: tf.Tensor, partner: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return mixing.paste(images, partner, parameters["box"])
 
     def mix_masks(self, masks: tf.Tensor, parameters: Parameters) -> tf.Tensor:

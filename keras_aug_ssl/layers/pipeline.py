@@ -13,7 +13,8 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers import planning
 from keras_aug_ssl.layers.base import AugmentationLayer
 from keras_aug_ssl.layers.composite import CompositeLayer
-from keras_aug_ssl.layers.interop import StockLayer, shared_settings, translate
+from keras_aug_ssl.layers.indexed import Augment, is_grain
+from keras_aug_ssl.layers.interop import StockLayer, translate
 from keras_aug_ssl.layers.streams import Place, at_full_size, images_of, placed
 
 
@@ -47,8 +48,8 @@ class Pipeline(CompositeLayer):
     Args:
         layers: augmentation layers, or pipelines of them.
         jit_compile: `"auto"` compiles the passes with XLA wherever the images' size is static; True and False force it.
-        **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `AugmentationLayer`. The layers' own
-            data and box formats are not used: the pipeline's hold for the batch.
+        **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `CompositeLayer`: they hold for the
+            batch, and where they aren't given, those of the layers do.
 
     Example:
         >>> augment = kas.Pipeline([kas.layers.RandomRotation(0.1), kas.layers.RandomZoom(0.1),
@@ -66,6 +67,10 @@ class Pipeline(CompositeLayer):
         super().__init__(layers, **kwargs)
         self.jit_compile = checks.one_of("Pipeline", "jit_compile", jit_compile, ("auto", True, False))
 
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        return any(layer.random for layer in self.layers)
+
     def plan(self) -> Plan:
         """Says what is executed together, in which order."""
         layers = self.primitives()
@@ -75,27 +80,32 @@ class Pipeline(CompositeLayer):
 
     def map(
         self,
-        dataset: tf.data.Dataset,
+        dataset: Any,
         seed: int | None = None,
         epoch: Any = None,
         num_parallel_calls: int | None = tf.data.AUTOTUNE,
-    ) -> tf.data.Dataset:
+    ) -> Any:
         """Maps the pipeline over a data set, reproducibly.
 
         What happens to an image is a pure function of (seed, epoch, position of the image in the data set): the same
         for any number of workers, and for any batch size. A last, smaller batch is filled up and cut again, so that it
         needs no compilation of its own.
 
+        Of a Grain data set, what happens to an element, an image or a batch of them, is a pure function of (seed,
+        epoch, index of the element): read twice it is the same, and it is another in each epoch of a repeated data
+        set. NumPy arrays come in and go out, in Grain's worker processes too.
+
         Args:
-            dataset: of anything the pipeline can be called with, in batches or single images.
+            dataset: of anything the pipeline can be called with, in batches or single images: a `tf.data.Dataset`, or
+                a `MapDataset` or `IterDataset` of Grain (which need not be installed).
             seed: int; None takes the pipeline's own, or draws one.
             epoch: what tells one pass over the data from the next: an int, a scalar `tf.Variable`, or an object with
                 such an `epoch` attribute (`kas.data.EpochCounter`, a callback that follows `fit`, also after a resume).
-                None counts the passes itself, from the first one in this process.
-            num_parallel_calls: as for `tf.data.Dataset.map`.
+                None counts the passes itself, from the first one in this process; Grain's index counts them.
+            num_parallel_calls: as for `tf.data.Dataset.map`; Grain has its own `ReadOptions` and `mp_prefetch`.
 
         Returns:
-            A data set of the same structure; its elements come in order.
+            A data set of the same kind and structure; its elements come in order.
 
         Example:
             >>> images = tf.data.Dataset.from_tensor_slices(np.zeros((10, 8, 8, 1), "uint8")).batch(4)
@@ -105,11 +115,15 @@ class Pipeline(CompositeLayer):
         """
         seed = self.seed if seed is None else seed
         seed = draws.fresh_seed() if seed is None else checks.integer("Pipeline.map", "seed", seed)
+        if is_grain(dataset):
+            return dataset.random_map(Augment(self, seed, epoch), seed=0)  # which is told apart by our own seed
         if not isinstance(dataset, tf.data.Dataset):
-            checks.fail("Pipeline.map", "dataset", "a tf.data.Dataset", dataset, error=TypeError)
+            expected = "a tf.data.Dataset, or a MapDataset or IterDataset of Grain"
+            checks.fail("Pipeline.map", "dataset", expected, dataset, error=TypeError)
         shape = images_of(dataset.element_spec).shape
         batched = shape.rank == 4 or not self.independent  # what is mixed comes in batches, of any rank
-        fill = batched and self.independent and shape[0] is None  # else every batch has one size
+        ragged = any(isinstance(spec, tf.RaggedTensorSpec) for spec in tf.nest.flatten(dataset.element_spec))
+        fill = batched and self.independent and shape[0] is None and not ragged  # else every batch has one size
 
         @tf.autograph.experimental.do_not_convert
         def augment(place: Place, element: Any) -> Any:
@@ -130,7 +144,8 @@ class Pipeline(CompositeLayer):
 
         Args:
             stock: a Keras layer, a list of them, a `keras.Sequential` or a `keras.layers.Pipeline`.
-            **kwargs: as for `Pipeline`. Data format and box format are those of the stock layers, where they agree.
+            **kwargs: as for `Pipeline`. Without them, seed, data format and box format are those of the stock layers,
+                as far as they have them and agree.
 
         Example:
             >>> stock = keras.Sequential([keras.layers.RandomRotation(0.1), keras.layers.RandomZoom(0.2)])
@@ -140,8 +155,11 @@ class Pipeline(CompositeLayer):
         from keras_aug_ssl import layers
 
         known = {name: getattr(layers, name) for name in layers.__all__}
-        translated = translate(stock, known)
-        return cls(translated, **{**shared_settings(translated), **kwargs})
+        pipeline = cls(translate(stock, known), **kwargs)
+        for layer in pipeline.layers:
+            if isinstance(layer, StockLayer) and layer.layout is None:
+                layer.data_format = pipeline.data_format  # a layer that isn't told sees images as the user has them
+        return pipeline
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "jit_compile": self.jit_compile}

@@ -189,8 +189,9 @@ class RandAugment(PolicyLayer):
 
     Args:
         value_range: (black, white) of the images.
-        num_ops: operations an image, >= 1.
-        factor: strength in [0, 1], the same for all; (lower, upper) draws it for each operation.
+        num_ops: operations an image, >= 0.
+        factor: strength in [0, 1], the same for all; (lower, upper) draws it for each operation. (In Keras one number f
+            stands for (0, f).)
         interpolation: `"bilinear"` or `"nearest"`.
         seed, data_format: as for `AugmentationLayer`.
         fill_mode, fill_value, **kwargs: as for `GeometricLayer`. The paper fills with grey: `"constant"` and 128.
@@ -218,14 +219,14 @@ class RandAugment(PolicyLayer):
         super().__init__(
             severity, value_range, interpolation=interpolation, seed=seed, data_format=data_format, **kwargs
         )
-        self.num_ops = checks.integer("RandAugment", "num_ops", num_ops, 1)
-        pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
-        self.factor = checks.interval("RandAugment", "factor", pair, 0.0, 1.0)
+        self.num_ops = checks.integer("RandAugment", "num_ops", num_ops, 0)
+        self.factor = checks.interval("RandAugment", "factor", factor, 0.0, 1.0, alone=True)
 
     def chosen(self, spec: Spec, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        units = draws.uniform_array(key, spec.batch_size, (3, self.num_ops), spec.first)
+        units = draws.uniform_array(key, spec.batch_size, (3, max(1, self.num_ops)), spec.first)
         operation = draws.below(units[:, 0], len(OPERATIONS))
-        return operation, draws.between(units[:, 1], *self.factor), tf.where(units[:, 2] < 0.5, -1.0, 1.0)
+        strength = draws.between(units[:, 1], *(self.factor if self.num_ops else (0.0, 0.0)))  # 0 is the identity
+        return operation, strength, tf.where(units[:, 2] < 0.5, -1.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_ops": self.num_ops, "factor": self.factor}

@@ -21,7 +21,8 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 class RandomColorJitter(ColourLayer):
     """Brightness, contrast, saturation and hue in one, in an order drawn anew for each image.
 
-    `keras.layers.RandomColorJitter` keeps one order for all; torchvision draws it per batch.
+    `keras.layers.RandomColorJitter` keeps one order for all, and with its seed draws what the layers of those names do;
+    torchvision draws the order per batch.
 
     Args:
         value_range: (black, white) of the images.
@@ -53,11 +54,14 @@ class RandomColorJitter(ColourLayer):
             "saturation_factor": (RandomSaturation, saturation_factor),
             "hue_factor": (RandomHue, hue_factor),
         }
-        self._jitters = {
-            name: layer(factor=factor, value_range=value_range)
-            for name, (layer, factor) in wanted.items()
-            if factor is not None
-        }
+        self._jitters: dict[str, Any] = {}
+        for name, (layer, factor) in wanted.items():
+            try:
+                if factor is not None:
+                    self._jitters[name] = layer(factor=factor, value_range=value_range)
+            except (ValueError, TypeError) as error:  # said by the argument's name here
+                said = str(error).replace(f"{layer.__name__}: `factor`", f"RandomColorJitter: `{name}`")
+                raise type(error)(said) from None
 
     def change(self, spec: Spec, key: tf.Tensor) -> colour.Linear:
         keys = draws.split(key, len(self._jitters) + 1)
@@ -123,6 +127,8 @@ class RandomInvert(ColourLayer):
         >>> negative(np.array([0, 55, 255], "uint8").reshape(1, 1, 1, 3)).numpy().ravel().tolist()
         [255, 200, 0]
     """
+
+    any_layout = True
 
     def __init__(
         self,

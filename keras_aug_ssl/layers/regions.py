@@ -30,8 +30,9 @@ class RandomErasing(AugmentationLayer):
 
     Args:
         factor: chance of each image, in [0, 1]; (lower, upper) draws the chance itself.
-        scale: share of the image's area, (lower, upper) in [0, 1].
-        fill_value: what is painted, in the images' own unit; None paints uniform noise over the value range.
+        scale: share of the image's area, (lower, upper) in [0, 1]. One number f: (0, f).
+        fill_value: what is painted, in the images' own unit, one number or one for each channel; None paints uniform
+            noise over the value range.
         value_range: (black, white) of the images.
         seed, data_format: as for `AugmentationLayer`.
         aspect_ratio: height / width, (lower, upper) > 0, drawn uniformly in its logarithm.
@@ -49,8 +50,8 @@ class RandomErasing(AugmentationLayer):
     def __init__(
         self,
         factor: Factor = 1.0,
-        scale: tuple[float, float] = (0.02, 0.33),
-        fill_value: float | None = None,
+        scale: Factor = (0.02, 0.33),
+        fill_value: float | Sequence[float] | None = None,
         value_range: tuple[float, float] = (0, 255),
         seed: int | None = None,
         data_format: str | None = None,
@@ -60,8 +61,12 @@ class RandomErasing(AugmentationLayer):
     ) -> None:
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         self.factor = checks.probability("RandomErasing", "factor", factor)
-        self.scale = checks.interval("RandomErasing", "scale", scale, 0.0, 1.0)
-        self.fill_value = None if fill_value is None else checks.number("RandomErasing", "fill_value", fill_value)
+        self.scale = checks.interval("RandomErasing", "scale", scale, 0.0, 1.0, start=0.0)
+        self.fill_value: Any = None
+        if fill_value is not None:
+            each = checks.as_list(fill_value)
+            values = tuple(checks.number("RandomErasing", "fill_value", v) for v in each or [fill_value])
+            self.fill_value = values[0] if each is None else values
         self.value_range: tuple[float, float] = checks.value_range("RandomErasing", value_range)
         self.aspect_ratio = checks.interval("RandomErasing", "aspect_ratio", aspect_ratio, 1e-3, 1e3)
 
@@ -74,7 +79,11 @@ class RandomErasing(AugmentationLayer):
             unit = draws.uniform_array(draws.fold_in(key, 1), spec.batch_size, shape, spec.first)
             fill = draws.between(unit, *self.value_range)
         else:
-            fill = tf.fill([spec.batch_size, 1, 1, 1], self.fill_value)
+            painted = tf.reshape(tf.constant(self.fill_value, tf.float32), [1, 1, 1, -1])
+            if painted.shape[-1] not in (1, spec.channels):
+                expected = f"one number, or one for each of {spec.channels} channels"
+                checks.fail("RandomErasing", "fill_value", expected, self.fill_value)
+            fill = tf.tile(painted, [spec.batch_size, 1, 1, 1])
         return self.keep(coin < draws.between(chance, *self.factor), {"box": box, "fill": fill})
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
@@ -84,12 +93,7 @@ class RandomErasing(AugmentationLayer):
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((_, parameters),) = steps
         box, fill = parameters["box"], parameters["fill"]
-
-        def paint(images: tf.Tensor, rectangles: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:
-            images = finish(images)
-            return regions.paint(images, rectangles, to_dtype(colour, images.dtype))
-
-        batch = batch.replace(images=compiled(paint, jit)(batch.images, box, fill))
+        batch = batch.replace(images=compiled(_paint, jit, finish=finish)(batch.images, box, fill))
         if batch.masks is not None:
             batch = batch.replace(masks=regions.paint(batch.masks, box, 0))
         if batch.boxes is not None:
@@ -102,6 +106,11 @@ class RandomErasing(AugmentationLayer):
     def get_config(self) -> dict[str, Any]:
         names = ("factor", "scale", "fill_value", "value_range", "aspect_ratio")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _paint(images: tf.Tensor, rectangles: tf.Tensor, fill: tf.Tensor, finish: Finish) -> tf.Tensor:
+    images = finish(images)
+    return regions.paint(images, rectangles, to_dtype(fill, images.dtype))
 
 
 def covered(boxes: Boxes, erased: tf.Tensor) -> Boxes:

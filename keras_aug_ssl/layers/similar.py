@@ -13,15 +13,17 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import mixing
 from keras_aug_ssl.layers.base import Parameters
 from keras_aug_ssl.layers.batch import Spec
-from keras_aug_ssl.layers.mixing import MixingLayer, without_label
+from keras_aug_ssl.layers.mixing import MixingLayer, missing, without_label
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
 
-def _classes(labels: tf.Tensor) -> tf.Tensor:
-    """(B,) int32 numbers, the same for equal labels; -1 for those without one."""
-    rows = tf.cast(labels, tf.float32 if labels.dtype.is_floating else tf.int64)
-    return tf.where(without_label(labels), -1, mixing.groups_of(rows))
+def _classes(labels: Any) -> tf.Tensor:
+    """(B,) int32 numbers, the same for labels that are equal in every target; -1 for those without one."""
+    targets = [tf.cast(y, tf.float32 if y.dtype.is_floating else tf.int64) for y in tf.nest.flatten(labels)]
+    groups = [mixing.groups_of(target) for target in targets]
+    together = groups[0] if len(groups) == 1 else mixing.groups_of(tf.stack(groups, 1))
+    return tf.where(missing(labels) > 0, -1, together)
 
 
 @register
@@ -96,7 +98,8 @@ class SimilarTargetMix(MixingLayer):
         sigma: in the unit of the targets, > 0, `math.inf` included. None takes half the standard deviation of the
             batch's targets.
         mix, per_batch, seed, **kwargs: as for `MixingLayer`. Targets (B, ...) may be of any rank; the distance is
-            Euclidean over a target's entries. Integers are taken as numbers, not classes, and become float32.
+            Euclidean over a target's entries. Integers are taken as numbers, not classes, and become float32. Of
+            several targets, all entries count alike.
 
     Returns:
         When called: the structure of the inputs.
@@ -121,15 +124,18 @@ class SimilarTargetMix(MixingLayer):
         self.sigma = sigma
 
     def partners(self, spec: Spec, key: tf.Tensor) -> tf.Tensor:
-        place, unknown = tf.range(spec.batch_size), without_label(tf.cast(spec.labels, tf.float32))
-        targets = tf.reshape(tf.cast(spec.labels, tf.float32), [spec.batch_size, -1])
-        targets = tf.where(unknown[:, None], 0.0, targets)
+        numbers = [tf.cast(target, tf.float32) for target in tf.nest.flatten(spec.labels)]
+        place, unknown = tf.range(spec.batch_size), missing(numbers)
+        targets = tf.concat([tf.reshape(target, [spec.batch_size, -1]) for target in numbers], 1)
+        targets = tf.where(tf.math.is_nan(targets), 0.0, targets)
         allowed = (unknown[:, None] == unknown) & (place[:, None] != place)
         squared = mixing.squared_distances(targets)
         if self.sigma == math.inf:
             exponent = tf.zeros_like(squared)
         else:
-            variance = 0.25 * _variance(squared, unknown) if self.sigma is None else tf.square(tf.constant(self.sigma))
+            variance = (
+                0.25 * _variance(squared, unknown > 0) if self.sigma is None else tf.square(tf.constant(self.sigma))
+            )
             # Where all targets are equal the variance is 0, and so are the distances.
             exponent = tf.math.divide_no_nan(squared, -2.0 * variance)
         (unit,) = draws.uniforms(key, spec.batch_size, 1)
@@ -187,7 +193,7 @@ class BalancedMixUp(MixingLayer):
         (unit,) = draws.uniforms(key, spec.batch_size, 1)
         return mixing.choose(chance, unit)
 
-    def weights(self, key: tf.Tensor, count: Any) -> tf.Tensor:
+    def shares(self, key: tf.Tensor, count: Any) -> tf.Tensor:
         (unit,) = draws.uniforms(key, count, 1)
         return 1.0 - tf.pow(unit, 1.0 / self.alpha)  # the distribution function of Beta(alpha, 1) is u ** alpha
 
@@ -268,6 +274,10 @@ class Remix(MixingLayer):
         return {**drawn, "label_weight": settled}
 
     def _one_hot(self, spec: Spec) -> tf.Tensor:
+        if not tf.is_tensor(spec.labels):
+            advice = "Which class is rare is said of one target; mix several by MixUp."
+            checks.fail("Remix", "labels", "one target", f"{len(tf.nest.flatten(spec.labels))} targets", advice)
+        self._check_width(spec.labels)
         scores = tf.cast(self._as_scores(spec.labels), tf.float32)
         return tf.where(without_label(spec.labels)[:, None], 0.0, scores)
 

@@ -15,9 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.kernels import boxes as box_kernels
-from keras_aug_ssl.kernels.geometry import Size
-from keras_aug_ssl.layers.batch import Batch, Boxes, size_of, to_dtype
+from keras_aug_ssl.layers.annotations import read_boxes, with_dense_boxes, write_boxes
+from keras_aug_ssl.layers.batch import Batch
 
 KEYS = ("images", "labels", "sample_weight", "segmentation_masks", "bounding_boxes", "keypoints")
 
@@ -58,7 +57,8 @@ def unpack(
         The batch, and the layout to give to `pack`.
     """
     parts, kind, inner = _parts(inputs, owner, mix)
-    parts = {key: to_tensors(value) for key, value in parts.items()}
+    parts = with_dense_boxes({key: to_tensors(value) for key, value in parts.items()})
+    _check_dense(parts, owner)
     main = "images" if "images" in parts else mix[0]
     images, shape = parts.pop(main), None
     expected = "(batch, height, width, channels) or (height, width, channels) images"
@@ -81,15 +81,19 @@ def unpack(
         images = tf.transpose(images, [0, 2, 3, 1])
         masks = None if masks is None else tf.transpose(masks, [0, 2, 3, 1])
     _check_pixels(images, masks, owner)
-    boxes = parts.pop("bounding_boxes", None)
+    boxes, keypoints = parts.pop("bounding_boxes", None), parts.pop("keypoints", None)
+    alike = keypoints is None or keypoints.shape[:1].is_compatible_with(images.shape[:1])
+    if not alike or keypoints is not None and keypoints.shape.rank not in (3, None):
+        expected = "of shape (batch, points, 2 or more), or (points, 2 or more) beside one image"
+        checks.fail(owner, "keypoints", expected, f"a tensor of shape {keypoints.shape}")
     batch = Batch(
         images,
         images.dtype,
         labels=parts.pop("labels", None),
         sample_weight=parts.pop("sample_weight", None),
         masks=masks,
-        boxes=None if boxes is None else _read_boxes(boxes, box_format, size_of(images), owner),
-        keypoints=parts.pop("keypoints", None),
+        boxes=None if boxes is None else read_boxes(boxes, box_format, images, owner),
+        keypoints=keypoints,
         other=parts,
     )
     keys = tuple(inputs) if kind is dict else KEYS[: len(inputs)] if kind is not tf.Tensor else ("images",)
@@ -111,7 +115,7 @@ def pack(batch: Batch, layout: Layout) -> Any:
         "labels": batch.labels,
         "sample_weight": batch.sample_weight,
         "segmentation_masks": masks,
-        "bounding_boxes": None if batch.boxes is None else _write_boxes(batch, layout),
+        "bounding_boxes": None if batch.boxes is None else write_boxes(batch, layout.box_format),
         "keypoints": batch.keypoints,
         **batch.other,
     }
@@ -176,7 +180,8 @@ def _is_no_image(inputs: tf.Tensor, parts: Mapping[str, Any]) -> bool:
     """Rank 4 is images; rank 3 one image, unless labels or weights, as many as it has rows, say it is a batch."""
     if inputs.shape.rank != 3:
         return bool(inputs.shape.rank) and inputs.shape.rank != 4
-    rows = [parts[name].shape[:1] for name in ("labels", "sample_weight") if tf.is_tensor(parts.get(name))]
+    beside = tf.nest.flatten([parts.get(name) for name in ("labels", "sample_weight")])
+    rows = [part.shape[:1] for part in beside if tf.is_tensor(part)]
     return bool(rows) and all(row.rank == 1 and row.is_compatible_with(inputs.shape[:1]) for row in rows)
 
 
@@ -191,34 +196,21 @@ def _as_images(inputs: tf.Tensor, owner: str) -> tuple[tf.Tensor, tuple[Any, ...
     return tf.reshape(inputs, [dynamic[0], rows if len(shape) > 2 else 1, *(1, 1, *shape)[-2:]]), shape
 
 
+def _check_dense(parts: Mapping[str, Any], owner: str) -> None:
+    """Boxes may be ragged, and what only comes through; pixels can't be worked on before they are an array."""
+    for name in set(parts) - {"labels", "sample_weight", "bounding_boxes"}:
+        if isinstance(parts[name], (tf.RaggedTensor, tf.SparseTensor)):
+            advice = "Resize images to one size before they are batched, or augment them singly and batch them then."
+            if isinstance(parts[name], tf.SparseTensor):
+                advice = "See `tf.sparse.to_dense`."
+            checks.fail(owner, name, "a dense tensor", f"a {type(parts[name]).__name__}", advice, TypeError)
+
+
 def _check_pixels(images: tf.Tensor, masks: tf.Tensor | None, owner: str) -> None:
     if not (images.dtype.is_floating or images.dtype.is_integer):
         checks.fail(owner, "inputs", "images of an integer or floating dtype", images.dtype.name, error=TypeError)
     if images.shape[-1] is None:
         checks.fail(owner, "inputs", "images with a known number of channels", f"a tensor of shape {images.shape}")
-    if masks is not None and not images.shape[1:3].is_compatible_with(masks.shape[1:3]):
-        checks.fail(
-            owner, "segmentation_masks", f"of the images' size {tuple(images.shape[1:3])}", tuple(masks.shape[1:3])
-        )
-
-
-def _read_boxes(boxes: Any, box_format: str | None, size: Size, owner: str) -> Boxes:
-    if box_format is None:
-        advice = 'Say how the boxes are written, e.g. bounding_box_format="xyxy".'
-        checks.fail(owner, "bounding_box_format", f"one of {', '.join(box_kernels.FORMATS)}", None, advice)
-    if not isinstance(boxes, Mapping) or "boxes" not in boxes:
-        checks.fail(owner, "bounding_boxes", 'a dict with "boxes" (B, N, 4) and "labels" (B, N)', type(boxes).__name__)
-    other = {key: value for key, value in boxes.items() if key not in ("boxes", "labels")}
-    edges = boxes["boxes"]
-    return Boxes(box_kernels.to_corners(edges, box_format, size), boxes.get("labels"), other, edges.dtype)
-
-
-def _write_boxes(batch: Batch, layout: Layout) -> dict[str, tf.Tensor]:
-    """Boxes in the user's format; rows that hold none (label below 0) are -1 throughout, as Keras pads them."""
-    assert batch.boxes is not None and layout.box_format is not None  # for the type checker: `unpack` saw to it
-    written = box_kernels.from_corners(batch.boxes.corners, layout.box_format, batch.size)
-    result = dict(batch.boxes.other)
-    if batch.boxes.labels is not None:
-        written = tf.where((batch.boxes.labels < 0)[..., None], -1.0, written)
-        result["labels"] = batch.boxes.labels
-    return {"boxes": to_dtype(written, batch.boxes.dtype), **result}
+    if masks is not None and not images.shape[:3].is_compatible_with(masks.shape[:3]):
+        expected = f"of the images' (batch, height, width) {tuple(images.shape[:3])}"
+        checks.fail(owner, "segmentation_masks", expected, tuple(masks.shape[:3]))

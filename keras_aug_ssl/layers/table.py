@@ -34,7 +34,8 @@ class ToneLayer(AugmentationLayer):
         super().__init__(**kwargs)
         self.value_range: tuple[float, float] = checks.value_range(type(self).__name__, value_range)
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod  # what depends on no layer is compiled once for all
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         """Sends values through the curve of each image.
 
         Args:
@@ -69,46 +70,56 @@ class ToneLayer(AugmentationLayer):
 
 
 def _through_table(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
-    low, high = steps[0][0].value_range
-
-    def levels(values: tf.Tensor) -> tf.Tensor:
-        return tone.levels((tf.cast(values, tf.float32) - low) / (high - low))
-
+    low, high = value_range = steps[0][0].value_range
     table = tf.range(tone.LEVELS, dtype=tf.float32)[None, :, None] / (tone.LEVELS - 1.0)
     table = tf.tile(table, [tf.shape(images)[0], 1, images.shape[-1]])
     for place, (layer, parameters) in enumerate(steps):
 
         def seen(some: tf.Tensor, tables: tf.Tensor, layer: Any = layer, first: bool = place == 0) -> Any:
-            return layer.prepared(_read_table(layer.reads, tone.histogram(levels(some)), None if first else tables))
+            counts = tone.histogram(_levels(some, value_range))
+            return layer.prepared(_read_table(layer.reads, counts, None if first else tables))
 
         image = _of_some(parameters["applies"], seen, images, table) if layer.reads else None
-
-        def bent(values: tf.Tensor, drawn: Parameters, image: Any, layer: Any = layer) -> tf.Tensor:
-            return tf.round(_bent(layer, values, drawn, image) * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)
-
-        table = compiled(bent, jit)(table, parameters, image)
+        table = compiled(_bent_levels, jit, curve=layer.curve)(table, parameters, image)
     # A unit of its own: XLA would compute the table's entries anew for each pixel.
-    return compiled(lambda i, t: tone.look_up(levels(i), t), jit)(images, finish(low + (high - low) * table))
+    return compiled(_looked_up, jit, value_range=value_range)(images, finish(low + (high - low) * table))
 
 
 def _through_curves(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
-    low, high = steps[0][0].value_range
-    # Clipped: outside the range a curve need not be defined, as a power isn't.
-    scaled = compiled(lambda i: tf.clip_by_value((tf.cast(i, tf.float32) - low) / (high - low), 0.0, 1.0), jit)
-    values = scaled(images)
+    value_range = steps[0][0].value_range
+    values = compiled(_scaled, jit, value_range=value_range)(images)
     for layer, parameters in steps:
 
         def seen(some: tf.Tensor, layer: Any = layer) -> Any:
             return layer.prepared(_READERS[layer.reads](some))
 
         image = _of_some(parameters["applies"], seen, values) if layer.reads else None
-        values = compiled(functools.partial(_bent, layer), jit)(values, parameters, image)
+        values = compiled(_bent, jit, curve=layer.curve)(values, parameters, image)
     touched = functools.reduce(tf.logical_or, [parameters["applies"] for _, parameters in steps])
+    return compiled(_scaled_back, jit, value_range=value_range, finish=finish)(values, images, touched)
 
-    def scaled_back(bent: tf.Tensor, before: tf.Tensor) -> tf.Tensor:  # what no curve touched, bit for bit
-        return finish(tf.where(touched[:, None, None, None], low + (high - low) * bent, tf.cast(before, tf.float32)))
 
-    return compiled(scaled_back, jit)(values, images)
+def _levels(images: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
+    low, high = value_range
+    return tone.levels((tf.cast(images, tf.float32) - low) / (high - low))
+
+
+def _looked_up(images: tf.Tensor, table: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
+    return tone.look_up(_levels(images, value_range), table)
+
+
+def _scaled(images: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
+    """Clipped, too: outside the range a curve need not be defined, as a power isn't."""
+    low, high = value_range
+    return tf.clip_by_value((tf.cast(images, tf.float32) - low) / (high - low), 0.0, 1.0)
+
+
+def _scaled_back(
+    bent: tf.Tensor, before: tf.Tensor, touched: tf.Tensor, value_range: tuple[float, float], finish: Finish
+) -> tf.Tensor:
+    """On the scale of the images before; those that no curve touched, bit for bit."""
+    low, high = value_range
+    return finish(tf.where(touched[:, None, None, None], low + (high - low) * bent, tf.cast(before, tf.float32)))
 
 
 def _extremes(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -143,6 +154,10 @@ def _of_some(wanted: tf.Tensor, function: Callable[..., Any], *parts: tf.Tensor)
     return tf.nest.map_structure(spread, function(*(tf.gather_nd(part, index) for part in parts)))
 
 
-def _bent(layer: ToneLayer, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+def _bent(values: tf.Tensor, parameters: Parameters, image: Any, curve: Callable[..., tf.Tensor]) -> tf.Tensor:
     applies = tf.reshape(parameters["applies"], [-1] + [1] * (values.shape.rank - 1))
-    return tf.where(applies, layer.curve(values, parameters, image), values)
+    return tf.where(applies, curve(values, parameters, image), values)
+
+
+def _bent_levels(table: tf.Tensor, parameters: Parameters, image: Any, curve: Callable[..., tf.Tensor]) -> tf.Tensor:
+    return tf.round(_bent(table, parameters, image, curve) * (tone.LEVELS - 1.0)) / (tone.LEVELS - 1.0)

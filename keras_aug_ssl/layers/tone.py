@@ -22,7 +22,8 @@ class RandomPosterization(ToneLayer):
     """Keeps the highest bits of every value.
 
     Args:
-        factor: bits to keep of 8, a whole number 1 .. 8, or (lower, upper) to draw it.
+        factor: bits to keep of 8, a whole number 1 .. 8, or (lower, upper) to draw it. (In Keras, 3.15, one number n
+            draws from 1 .. n - 1, and a pair never draws its upper end.)
         value_range: (black, white) of the images.
         data_format, seed, **kwargs: as for `AugmentationLayer`.
 
@@ -31,6 +32,8 @@ class RandomPosterization(ToneLayer):
         >>> posterize(np.array([3, 127, 128, 255], "uint8").reshape(1, 1, 4, 1)).numpy().ravel().tolist()
         [0, 0, 128, 128]
     """
+
+    any_layout = True
 
     def __init__(
         self,
@@ -41,9 +44,8 @@ class RandomPosterization(ToneLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(value_range, data_format=data_format, seed=seed, **kwargs)
-        pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
-        low, high = checks.interval("RandomPosterization", "factor", pair, 1, 8)
         owner = "RandomPosterization"
+        low, high = checks.interval(owner, "factor", factor, 1, 8, alone=True)
         self.factor = checks.integer(owner, "factor", low), checks.integer(owner, "factor", high)
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
@@ -52,7 +54,8 @@ class RandomPosterization(ToneLayer):
         bits = low + draws.below(unit, high - low + 1)
         return {**super().draw(spec, key), "bits": tf.cast(bits, tf.float32)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.posterize(values, parameters["bits"])
 
     def get_config(self) -> dict[str, Any]:
@@ -77,6 +80,8 @@ class Solarization(ToneLayer):
         [0, 100, 55]
     """
 
+    any_layout = True
+
     def __init__(
         self,
         addition_factor: Factor = 0.0,
@@ -99,7 +104,8 @@ class Solarization(ToneLayer):
         }
         return {**super().draw(spec, key), **drawn}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.solarize(values, parameters["addition"], parameters["threshold"])
 
     def get_config(self) -> dict[str, Any]:
@@ -132,7 +138,8 @@ class RandomGamma(ToneLayer):
         (unit,) = draws.uniforms(key, spec.batch_size, 1, spec.first)
         return {**super().draw(spec, key), "exponent": draws.between(unit, *self.factor)}
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.gamma(values, parameters["exponent"])
 
     def get_config(self) -> dict[str, Any]:
@@ -143,7 +150,8 @@ class RandomGamma(ToneLayer):
 class Equalization(ToneLayer):
     """Spreads each channel's values evenly over the range, every image by its own histogram.
 
-    `keras.layers.Equalization` (3.15) takes one histogram for the whole batch.
+    `keras.layers.Equalization` (3.15) takes one histogram for the whole batch, and rounds floats to whole levels; here
+    floats are interpolated between them.
 
     Args:
         value_range: (black, white) of the images.
@@ -157,6 +165,7 @@ class Equalization(ToneLayer):
     """
 
     reads = "counts"
+    random = False
 
     def __init__(
         self,
@@ -168,7 +177,8 @@ class Equalization(ToneLayer):
         super().__init__(value_range, data_format=data_format, **kwargs)
         self.bins = checks.integer("Equalization", "bins", bins, 2, tone.LEVELS)
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.interpolate(values, image)
 
     def prepared(self, image: Any) -> Any:
@@ -195,6 +205,8 @@ class AutoContrast(ToneLayer):
     """
 
     reads = "extremes"
+    random = False
 
-    def curve(self, values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
+    @staticmethod
+    def curve(values: tf.Tensor, parameters: Parameters, image: Any) -> tf.Tensor:
         return tone.autocontrast(values, *image)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,7 +80,8 @@ class GeometricLayer(AugmentationLayer):
 
         def read(images: tf.Tensor, smooth: bool, fill: float, finish: Finish) -> tf.Tensor:
             reader = resample.bilinear if smooth else resample.nearest
-            result = compiled(lambda i, c: finish(reader(i, c, fill_mode, fill)), jit)(images, cells)
+            unit = compiled(_read, jit, reader=reader, fill_mode=fill_mode, fill_value=fill, finish=finish)
+            result = unit(images, cells)
             static = [n if isinstance(n, int) else None for n in sizes[-1]]
             return tf.ensure_shape(result, [images.shape[0], *static, images.shape[-1]])
 
@@ -115,19 +115,26 @@ def _locate(
             projective |= layer.projective
             continue
         if pending:
-            follow = functools.partial(resample.positions, projective=projective)
-            x, y = compiled(follow, jit)(_product(pending, jit), x, y)
+            x, y = compiled(resample.positions, jit, projective=projective)(_product(pending, jit), x, y)
         field = parameters["field"]
         if moved or pending:  # the field lives on its layer's own pixels: read it between them
             field = _read_field(field, x, y, sizes[place + 1], jit)
         x, y = resample.displaced(x, y, field)
         moved, projective, pending = True, False, []
 
-    def cells(matrix: tf.Tensor | None, x: tf.Tensor, y: tf.Tensor) -> resample.Cells:
-        x, y = (x, y) if matrix is None else resample.positions(matrix, x, y, projective)
-        return resample.cells(x, y, sizes[0], fill_mode)
+    matrix = _product(pending, jit) if pending else None
+    return compiled(_cells, jit, projective=projective, fill_mode=fill_mode)(matrix, x, y, sizes[0])
 
-    return compiled(cells, jit)(_product(pending, jit) if pending else None, x, y)
+
+def _cells(
+    matrix: tf.Tensor | None, x: tf.Tensor, y: tf.Tensor, size: Size, projective: bool, fill_mode: str
+) -> resample.Cells:
+    x, y = (x, y) if matrix is None else resample.positions(matrix, x, y, projective)
+    return resample.cells(x, y, size, fill_mode)
+
+
+def _read(images: tf.Tensor, cells: resample.Cells, reader: Any, finish: Finish, **filling: Any) -> tf.Tensor:
+    return finish(reader(images, cells, **filling))
 
 
 def _product(factors: list[tf.Tensor], jit: bool) -> tf.Tensor:
@@ -136,8 +143,8 @@ def _product(factors: list[tf.Tensor], jit: bool) -> tf.Tensor:
 
 def _read_field(field: tf.Tensor, x: tf.Tensor, y: tf.Tensor, size: Size, jit: bool) -> tf.Tensor:
     """A field of an image of `size` at positions between its pixels; beyond the border it goes on as at the border."""
-    spots = compiled(lambda x, y: resample.cells(x, y, size, "nearest"), jit)(x, y)
-    return compiled(lambda f, s: resample.bilinear(f, s, "nearest"), jit)(field, spots)
+    spots = compiled(resample.cells, jit, fill_mode="nearest")(x, y, size)
+    return compiled(resample.bilinear, jit, fill_mode="nearest")(field, spots)
 
 
 def _move_points(steps: Sequence[tuple[GeometricLayer, Parameters]], points: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_aug_ssl.kernels.boxes import FORMATS
 from keras_aug_ssl.testing.laws import Law, broken, register, same
-from keras_aug_ssl.testing.subject import HEIGHT, WIDTH, Subject
+from keras_aug_ssl.testing.subject import HEIGHT, KEY, WIDTH, Subject
 
 LAWS: list[Law] = []
 TOP, LEFT, BOTTOM, RIGHT = 8, 9, 15, 18  # a bright rectangle in the middle of a dark image
@@ -33,6 +33,36 @@ def structures_are_kept(subject: Subject) -> None:
         if alone is not None:
             found = outputs["images"] if isinstance(outputs, dict) else outputs[0]
             same(found, alone, f"the images alone and in a {type(inputs).__name__}", 1e-4 * subject.span, 0.01)
+
+
+@register(LAWS, "several targets are treated alike", lambda subject: subject.has_parameters)
+def several_targets_are_treated_alike(subject: Subject) -> None:
+    """Targets in a dict or tuple, as of a model of several outputs, come back in it, each as it would come alone."""
+    images, hard = subject.images(), np.eye(4, dtype="float32")[[0, 1, 0, 1]]
+    soft = np.linspace(0.0, 1.0, 16, dtype="float32").reshape(4, 4)
+    structures: list[Any] = [{"a": hard, "b": soft}, (hard, soft)]
+    for labels in structures:
+        try:
+            drawn = subject.layer.sample((images, labels), KEY)
+        except ValueError:  # it says that it takes one target only
+            return
+        outputs = subject.layer.apply((images, labels), drawn)[1]
+        if type(outputs) is not type(labels) or len(outputs) != len(labels):
+            broken(f"a {type(labels).__name__} of targets becomes a {type(outputs).__name__}")
+        for name in labels if isinstance(labels, dict) else (0, 1):
+            alone = subject.layer.apply((images, labels[name]), drawn)[1]
+            same(outputs[name], alone, f"target {name!r} among others and alone")
+
+
+@register(LAWS, "box labels can say that a box has left", lambda subject: subject.takes_annotations)
+def box_labels_hold_minus_one(subject: Subject) -> None:
+    """Labels of boxes come out as they went in, or as -1, whatever their dtype is: none becomes another class."""
+    layer = subject.plain(bounding_box_format="xyxy")
+    for dtype in ("uint8", "uint16", "uint32", "int64", "float16"):
+        boxes = {"boxes": np.array([[CORNERS, (0, 0, 1, 1)]] * 4, "float32"), "labels": np.full((4, 2), 5, dtype)}
+        labels = np.asarray(subject.augment(layer)(painted(subject, bounding_boxes=boxes))["bounding_boxes"]["labels"])
+        if labels.dtype.kind == "u" or not np.isin(labels.astype("float64"), (5.0, -1.0)).all():
+            broken(f"{dtype} labels 5 come out as {labels.dtype} {np.unique(labels).tolist()}, which can't be -1")
 
 
 @register(LAWS, "labels and masks keep their dtype", lambda subject: subject.takes_annotations)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_aug_ssl.layers.pipeline import Pipeline
 from keras_aug_ssl.testing.laws import Law, broken, op_by_op, register, same
 from keras_aug_ssl.testing.layer_values import JUMPS
 from keras_aug_ssl.testing.subject import HEIGHT, WIDTH, Subject
@@ -69,6 +70,30 @@ def parallel_map_is_reproducible(subject: Subject) -> None:
     runs = subject.mapped_twice(tf.data.Dataset.from_tensor_slices(images).batch(2), workers=4)
     first, second = (np.concatenate([np.asarray(batch) for batch in run]) for run in runs)
     same(second, first, "two runs over the same data")
+
+
+@register(LAWS, "seeds count in a pipeline", lambda subject: subject.has_parameters)
+def seeds_count_in_a_pipeline(subject: Subject) -> None:
+    """Two pipelines that hold the layer with one seed, and have none themselves, do the same."""
+    images = subject.shown(subject.images())
+    first, second = (Pipeline([subject.plain(seed=3)], jit_compile=False)(images, training=True) for _ in range(2))
+    same(subject.images_of(first), subject.images_of(second), "two pipelines made alike")
+
+
+def _has_range(subject: Subject) -> bool:
+    return subject.has_parameters and bool(subject.layer._value_ranges())
+
+
+@register(LAWS, "what would be clipped is said in graphs too", _has_range, graphs=True)
+def values_are_checked_in_graphs(subject: Subject) -> None:
+    """Images outside `value_range` are an error in a graph, as they are eagerly, and not clipped without a word."""
+    images = 3.0 * subject.images()
+    for augment in (subject.augment(), tf.function(subject.augment(), autograph=False)):
+        try:
+            augment(images)
+        except (ValueError, tf.errors.InvalidArgumentError):
+            continue
+        broken(f"images up to {images.max():g} are taken")
 
 
 @register(LAWS, "channels first = channels last")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_aug_ssl import data
 from keras_aug_ssl.data.neighbours import nearest
@@ -227,3 +228,68 @@ def test_regression_dtypes_defaults_and_pairs():
 def test_bad_regression_input_gets_one_clear_error(x, y, options, error, message):
     with pytest.raises(error, match=message):
         data.synthesize_regression(x, y, **options)
+
+
+# --- columns by mask and name, and numbers at the limits --------------------------------------------------------------
+
+
+class Frame:
+    """As much of a DataFrame as is needed."""
+
+    def __init__(self, values, columns):
+        self.values, self.columns = values, columns
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+def mixed_table():
+    rng = np.random.default_rng(0)
+    return np.c_[rng.integers(0, 3, 60), rng.normal(size=(60, 2))], np.array([0] * 40 + [1] * 20)
+
+
+def test_categorical_columns_may_be_numbers_a_mask_or_names():
+    x, y = mixed_table()
+    expected, _ = data.synthesize(x, y, categorical=[0])
+    assert not np.isin(expected[60:, 1], x[:, 1]).any()
+    frame = Frame(x, ["kind", "width", "height"])
+    for form in (0, (0,), np.array([0], "uint8"), [True, False, False], np.array([True, False, False])):
+        assert np.array_equal(data.synthesize(x, y, categorical=form)[0], expected)
+    for form in ("kind", ["kind"], [True, False, False]):
+        assert np.array_equal(data.synthesize(frame, y, categorical=form)[0], expected)
+    nothing, _ = data.synthesize(x, y, categorical=[False] * 3)
+    assert np.array_equal(nothing, data.synthesize(x, y)[0])
+
+
+@pytest.mark.parametrize(
+    "categorical, words",
+    [
+        (["a"], "names of columns of x"),
+        ([True, False], "3 booleans, one a column"),
+        ([True] * 3, "at least one other column"),
+        ([0.5], "a boolean mask of them"),
+        ([3], "numbers of columns"),
+    ],
+)
+def test_columns_that_are_not_there_are_named(categorical, words):
+    with pytest.raises((ValueError, TypeError), match=f"`categorical` must be .*{words}"):
+        data.synthesize(*mixed_table(), categorical=categorical)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_largest_numbers_stay_finite(dtype):
+    largest = np.finfo(dtype).max
+    x = np.array([[largest, 0], [-largest, 1], [largest / 2, 2], [0, 0], [1, 1], [2, 2], [3, 3]], dtype)
+    y = np.array([0, 0, 0, 1, 1, 1, 1])
+    for categorical in ((), (1,)):
+        new = data.synthesize(x, y, per_class=40, categorical=categorical)[0]
+        assert np.isfinite(new).all() and new.dtype == dtype
+    x_all, y_all = data.synthesize_regression(x, x, count=50)
+    assert np.isfinite(x_all).all() and np.isfinite(y_all).all()
+
+
+def test_a_sparse_matrix_says_how_to_make_it_dense():
+    sparse = pytest.importorskip("scipy.sparse")
+    for x in (sparse.csr_matrix(np.eye(6)), tf.sparse.from_dense(np.eye(6))):
+        with pytest.raises(TypeError, match="`x` must be a dense array.*toarray"):
+            data.synthesize(x, np.array([0] * 4 + [1] * 2))

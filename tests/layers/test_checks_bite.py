@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -132,6 +133,31 @@ class ReadsCorners(Shift):
         return batch.replace(boxes=Boxes(corners, batch.boxes.labels, {})), layout._replace(box_format="xyxy")
 
 
+class MixesTheFirstTarget(layers.MixUp):
+    def _mix_targets(self, labels, parameters):
+        mixed = super()._mix_targets(labels, parameters)
+        return {**labels, "a": mixed["a"]} if isinstance(labels, dict) else mixed
+
+
+class KeepsUnsignedLabels(Shift):
+    @classmethod
+    def run(cls, steps, batch, finish, jit):
+        batch = super().run(steps, batch, finish, jit)
+        boxes = batch.boxes and dataclasses.replace(batch.boxes, labels=tf.cast(batch.boxes.labels, tf.uint8))
+        return batch.replace(boxes=boxes)
+
+
+class ForgetsItsSeed(Brighter):
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "seed": None})
+
+
+class ClipsInGraphs(Brighter):
+    def _check_values(self, inputs):
+        if tf.executing_eagerly():
+            super()._check_values(inputs)
+
+
 class DiffersWhenCompiled(Brighter):
     def _execute(self, batch, layout, parameters):
         if self._jit(batch):
@@ -212,6 +238,10 @@ BROKEN = {
     "boxes follow the pixels": MovesImagesOnly,
     "boxes agree in every format": ReadsCorners,
     "keypoints follow the pixels": MovesImagesOnly,
+    "several targets are treated alike": MixesTheFirstTarget,
+    "box labels can say that a box has left": KeepsUnsignedLabels,
+    "seeds count in a pipeline": ForgetsItsSeed,
+    "what would be clipped is said in graphs too": ClipsInGraphs,
     "eager = graph = tf.data = XLA": DiffersWhenCompiled,
     "no retrace on the second batch": RunsWithoutGraph,
     "dynamic sizes in tf.data": GuessesTheHeight,

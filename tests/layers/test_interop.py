@@ -136,6 +136,24 @@ def test_every_layer_both_have_is_translated_with_its_arguments(name):
             assert config[name] == theirs[name], name
 
 
+def contrast_of(layer, **kwargs):
+    """(lowest, highest) contrast that a translated layer draws."""
+    flat = np.tile(np.array([100.0, 150.0], "float32"), (2000, 1)).reshape(2000, 1, 2, 1)
+    result = np.asarray(kas.Pipeline.from_keras(layer, seed=1, jit_compile=False, **kwargs)(flat))
+    spread = np.ptp(result, axis=(1, 2, 3)) / 50
+    return round(float(spread.min()), 2), round(float(spread.max()), 2)
+
+
+def test_contrast_is_drawn_from_the_range_that_keras_documents():
+    one_number = stock.RandomContrast(0.2)
+    loaded = stock.RandomContrast.from_config(one_number.get_config())
+    jitter = stock.RandomColorJitter((0, 255), contrast_factor=0.2)
+    for layer in (one_number, loaded, jitter, [stock.RandomContrast(factor=0.2)]):
+        assert contrast_of(layer) == (0.8, 1.2)
+    assert contrast_of(stock.RandomContrast((0, 0.2))) == (1.0, 1.2)
+    assert contrast_of(stock.RandomContrast((0.1, 0.3))) == (0.9, 1.3)
+
+
 # --- what is taken apart, and what stays ------------------------------------------------------------------------------
 
 
@@ -226,3 +244,120 @@ def test_a_pipeline_with_a_stock_layer_is_saved():
 def test_what_is_no_layer_is_an_error(wrong):
     with pytest.raises(TypeError, match="`stock` must be a Keras layer"):
         kas.Pipeline.from_keras(wrong)
+
+
+# --- channels, data formats and seeds ---------------------------------------------------------------------------------
+
+
+def to_grey(images):
+    return tf.image.rgb_to_grayscale(images)
+
+
+@pytest.mark.parametrize(
+    "stack, images",
+    [
+        ([stock.Lambda(to_grey), stock.RandomContrast((0.5, 0.5)), stock.RandomErasing(1.0)], IMAGES),
+        ([stock.Lambda(tf.image.grayscale_to_rgb), stock.RandomRotation(0.1), stock.RandomHue(0.1)], IMAGES[..., :1]),
+        ([stock.Lambda(to_grey), stock.Lambda(tf.image.grayscale_to_rgb), stock.RandomSaturation(0.2)], IMAGES),
+    ],
+    ids=["fewer", "more", "fewer, then more"],
+)
+def test_a_stock_layer_may_change_the_number_of_channels(stack, images):
+    expected = keras.Sequential(stack)(images, training=True).shape
+    pipeline = plain(kas.Pipeline.from_keras(stack))
+    assert pipeline(images).shape == expected
+    mapped = pipeline.map(tf.data.Dataset.from_tensor_slices(images).batch(2), seed=1)
+    assert sum(len(batch) for batch in mapped) == 3 and mapped.element_spec.shape[-1] == expected[-1]
+
+
+def test_a_stock_layer_that_makes_no_images_is_named():
+    with pytest.raises(ValueError, match="`layers` must be layers that turn images into images; received 'Flatten"):
+        kas.Pipeline.from_keras([stock.Flatten(), stock.RandomFlip()])(IMAGES)
+
+
+FIRST = {"data_format": "channels_first"}
+
+
+def columns_first():
+    """(1, 3, 6, 8): columns differ, rows and channels don't."""
+    return np.tile(np.arange(8, dtype="float32"), (3, 6, 1))[None] * 10
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        stock.RandomBrightness(0.0),
+        stock.RandomInvert((0.0, 0.0)),
+        stock.Rescaling(1.0),
+        stock.RandomPosterization((8, 8)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_layers_to_which_it_matters_say_the_data_format(other, order):
+    stack = [stock.RandomTranslation(0.0, (0.25, 0.25), fill_mode="constant", **FIRST), other][::order]
+    images = columns_first()
+    pipeline = plain(kas.Pipeline.from_keras(stack))
+    assert pipeline.data_format == "channels_first"
+    np.testing.assert_allclose(pipeline(images), np.asarray(keras.Sequential(stack)(images, training=True)), atol=1e-3)
+
+
+def test_a_layer_that_is_not_told_sees_images_as_they_are():
+    stack = [stock.RandomFlip("vertical", **FIRST), stock.Lambda(lambda images: images[:, :1])]
+    pipeline = plain(kas.Pipeline.from_keras(stack))
+    assert pipeline(columns_first()).shape == (1, 1, 6, 8)
+    assert stack[1](columns_first()).shape == (1, 1, 6, 8)
+
+
+def test_data_formats_that_differ_are_refused_unless_one_is_said():
+    for make, parts in (
+        (kas.Pipeline.from_keras, [stock.RandomTranslation(0.1, 0.1, **FIRST), stock.RandomRotation(0.1)]),
+        (kas.Pipeline.from_keras, [stock.CenterCrop(4, 4, **FIRST), stock.RandomContrast(0.1)]),
+        (kas.Pipeline, [layers.RandomFlip(**FIRST), layers.RandomRotation(0.1)]),
+    ):
+        with pytest.raises(ValueError, match="`data_format` must be given where layers differ"):
+            make(parts)
+        assert make(parts, data_format="channels_first").data_format == "channels_first"
+    assert kas.Pipeline([layers.RandomFlip(**FIRST), layers.RandomBrightness(0.1)]).data_format == "channels_first"
+    assert layers.RandomApply([layers.RandomFlip(**FIRST)]).data_format == "channels_first"
+
+
+def makers():
+    flip, turn = {"seed": 1}, {"seed": 2}
+    yield lambda: kas.Pipeline.from_keras([stock.RandomFlip(**flip), stock.RandomRotation(0.1, **turn)])
+    yield lambda: kas.Pipeline.from_keras(keras.Sequential([stock.RandomCrop(8, 8, **flip), stock.Equalization()]))
+    yield lambda: kas.Pipeline([layers.RandomFlip(**flip), layers.AutoContrast(), layers.RandomRotation(0.1, **turn)])
+    yield lambda: kas.Pipeline([kas.Pipeline([layers.RandomFlip(**flip)]), kas.Pipeline([layers.Equalization()])])
+    yield lambda: layers.RandomApply([layers.RandomRotation(0.1, **turn)])
+    yield lambda: kas.Pipeline([layers.RandomApply([layers.RandomRotation(0.1)], seed=3)])
+    yield lambda: layers.RandomChoice([layers.RandomFlip(**flip), layers.RandomRotation(0.1, **turn)])
+    yield lambda: kas.Pipeline([layers.RandAugment(**flip), layers.AugMix(**turn)])
+
+
+@pytest.mark.parametrize("make", list(makers()))
+def test_layers_with_seeds_repeat_themselves(make):
+    first, second = plain(make()), plain(make())
+    calls = [np.asarray(first(IMAGES)) for _ in range(3)]
+    assert all(np.array_equal(call, second(IMAGES)) for call in calls)
+    assert any(not np.array_equal(calls[0], call) for call in calls[1:])
+    loaded = plain(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(first)))
+    assert np.array_equal(loaded(IMAGES), calls[0])
+
+
+def test_other_seeds_of_layers_and_one_of_the_pipeline_count():
+    def result(*seeds, **kwargs):
+        parts = [layers.RandomFlip(seed=seeds[0]), layers.RandomRotation(0.1, seed=seeds[1])]
+        return np.asarray(plain(kas.Pipeline(parts, **kwargs))(IMAGES))
+
+    assert not np.array_equal(result(1, 2), result(1, 3))
+    assert not np.array_equal(result(1, 2), result(2, 1))
+    assert np.array_equal(result(1, 2, seed=7), result(3, 4, seed=7))
+    assert not np.array_equal(result(None, None), result(None, None))
+
+
+def test_seeds_of_some_layers_only_are_said_to_count_for_nothing():
+    with pytest.warns(UserWarning, match="1 of 2 layers have a seed"):
+        pipeline = kas.Pipeline([layers.RandomFlip(seed=1), layers.RandomRotation(0.1)])
+    assert pipeline.seed is None
+    # A stock layer that was given none is no such case, though Keras stores the one it drew.
+    assert kas.Pipeline.from_keras([stock.RandomCrop(8, 8), stock.RandomFlip()]).seed is None

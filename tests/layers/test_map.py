@@ -200,3 +200,15 @@ def test_what_cannot_be_mapped_is_said_at_once(dataset, message):
 def test_uint8_images_outside_the_value_range_are_an_error():
     with pytest.raises(ValueError, match="value_range"):
         kas.Pipeline([layers.RandomBrightness(0.1, value_range=(0, 1))]).map(images(), seed=1)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "int32"])
+def test_what_would_be_clipped_ends_the_map_as_it_ends_a_call(dtype):
+    inside, outside = np.full((1, 4, 4, 1), 200, dtype), np.full((1, 4, 4, 1), 3000, dtype)
+    pipeline = kas.Pipeline([layers.RandomBrightness((0.1, 0.1))], jit_compile=False)
+    assert next(iter(pipeline.map(tf.data.Dataset.from_tensors(inside), seed=1))).dtype == dtype
+    for mapped in (pipeline.map(tf.data.Dataset.from_tensors(outside), seed=1),) + (
+        tf.data.Dataset.from_tensors(outside).map(pipeline),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must be within value_range"):
+            list(mapped)

@@ -61,7 +61,7 @@ def test_drawing_the_nearest_needs_the_examples():
         (lambda: layers.MixUp(num_classes=0), "num_classes"),
         (lambda: layers.MixUp(mix=(1,)), "mix"),
         (lambda: layers.CutMix(0.0), "factor"),
-        (lambda: layers.CutMix((2.0, 1.0)), "factor"),
+        (lambda: layers.CutMix((-1.0, 1.0)), "factor"),
         (lambda: layers.SameClassMix(neighbours=0), "neighbours"),
         (lambda: layers.SimilarTargetMix(sigma=0.0), "sigma"),
         (lambda: layers.Remix(), "num_classes"),

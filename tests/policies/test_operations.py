@@ -185,15 +185,15 @@ def test_unit_range_does_the_same():
 @pytest.mark.parametrize(
     "make, argument",
     [
-        (lambda: layers.RandAugment(num_ops=0), "num_ops"),
+        (lambda: layers.RandAugment(num_ops=-1), "num_ops"),
         (lambda: layers.RandAugment(factor=1.5), "factor"),
         (lambda: layers.RandAugment(interpolation="cubic"), "interpolation"),
         (lambda: layers.RandAugment(value_range=(1, 1)), "value_range"),
         (lambda: layers.AugMix(num_chains=0), "num_chains"),
         (lambda: layers.AugMix(chain_depth=0), "chain_depth"),
         (lambda: layers.AugMix(alpha=0.0), "alpha"),
-        (lambda: layers.AugMix(factor=(0.5, 0.1)), "factor"),
-        (lambda: layers.strong_augmentation(value_range=(2, 1)), "value_range"),
+        (lambda: layers.AugMix(factor=(0.5, 1.1)), "factor"),
+        (lambda: layers.strong_augmentation(value_range=(1, 1)), "value_range"),
     ],
 )
 def test_arguments_are_checked(make, argument):
