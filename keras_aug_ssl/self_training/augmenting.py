@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -27,12 +28,23 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
         return None
     if not callable(call):
         checks.fail(owner, name, "a callable on inputs, or None", call, error=TypeError)
-    names = inspect.signature(call.call if isinstance(call, keras.layers.Layer) else call).parameters
+    names = _parameters(call.call if isinstance(call, keras.layers.Layer) else call)
     everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
     fixed = {"training": True} if "training" in names or (everything and "seed" not in names) else {}
-    if "seed" in names:
-        return lambda x, key: keras.tree.map_structure(np.asarray, call(x, **fixed, seed=key))
-    return lambda x, key: keras.tree.map_structure(np.asarray, call(x, **fixed))
+    keyed = "seed" in names
+
+    @functools.wraps(call, assigned=(), updated=())  # so that a run can be told from one with another augmentation
+    def augmented(x: Any, key: np.ndarray) -> Any:
+        return keras.tree.map_structure(np.asarray, call(x, **fixed, **({"seed": key} if keyed else {})))
+
+    return augmented
+
+
+def _parameters(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(call).parameters
+    except (TypeError, ValueError):  # a NumPy ufunc, a function of OpenCV's: none that can be given by name
+        return {}
 
 
 def harder(augment: Augmentation | None, x: Any) -> Augmentation | None:
@@ -50,6 +62,7 @@ def harder(augment: Augmentation | None, x: Any) -> Augmentation | None:
         return augment
     erase = RandomErasing(fill_value=float(np.mean(x, dtype=np.float64)), data_format="channels_last")
 
+    @functools.wraps(augment, assigned=(), updated=())
     def augment_and_erase(inputs: Any, key: np.ndarray) -> Any:
         augmented = augment(inputs, key)
         return np.asarray(erase(augmented, seed=key_of(*key.tolist()))) if np.ndim(augmented) == 4 else augmented

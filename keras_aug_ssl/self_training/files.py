@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.sources import ArraySource
+from keras_aug_ssl.self_training.sources import ArraySource, digest, sampled
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 RECORD_HEADER, RECORD_FOOTER = 12, 4  # length and its checksum before the bytes of a record, their checksum after
@@ -66,6 +66,10 @@ class EncodedSource:
     def name(self, row: int) -> Any:
         """Returns file, or shard and place in it."""
         return self._names[int(row)]
+
+    def fingerprint(self) -> Any:
+        """Returns a digest of some rows' bytes, wherever their files lie."""
+        return digest(b"".join(digest(self._read(int(row))).encode() for row in sampled(len(self))))
 
 
 def image_source(owner: str, files: Sequence[Path], decode: Decode | None) -> EncodedSource:

@@ -14,7 +14,8 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.self_training import calibration, guards
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import CALIBRATED, Choice
-from keras_aug_ssl.self_training.feeder import Selected
+from keras_aug_ssl.self_training.feeder import Selected, TrainingSet
+from keras_aug_ssl.self_training.identity import identity_of_run
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.outputs import (
     BINARY,
@@ -179,6 +180,10 @@ class Labeller:
             raw = self._model(keras.tree.map_structure(tf.convert_to_tensor, x), training=True)
         training = np.mean(self.outputs.probabilities(raw).numpy().argmax(axis=1) == classes)
         return dataclasses.replace(facts, inference=float(inference), training=float(training), labeled=len(classes))
+
+    def identity(self, feeder: TrainingSet, **options: Any) -> dict[str, str]:
+        """Returns what tells this run from others; see `identity_of_run`."""
+        return identity_of_run(self.choice, self.pool, feeder, holdout=self._holdout, **options)
 
     def logs(self) -> dict[str, float]:
         """Returns what `History` keeps of an epoch."""

@@ -65,6 +65,10 @@ class UnlabeledPool:
         """Returns what a person knows the row by: its position, its file, or its shard and place there."""
         return self._source.name(row)
 
+    def fingerprint(self) -> Any:
+        """Returns what tells these examples from others, as JSON takes it; of many or large ones, from a sample."""
+        return [len(self), self._source.fingerprint()]
+
 
 def _source(x: Any, decode: Callable[[tf.Tensor], Any] | None) -> Source:
     if isinstance(x, tf.data.Dataset):

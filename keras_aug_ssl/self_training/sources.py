@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -10,6 +11,9 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+
+READ_WHOLE, SAMPLED = 2**26, 512
+"""Of arrays of more bytes, and of pools of files, so many rows, evenly from all, stand for the others in a digest."""
 
 RELEASE_EVERY = 2**24
 """Bytes of a memory map that are read before its pages are given back, which costs as much as reading a few."""
@@ -33,6 +37,9 @@ class Source(Blocks, Protocol):
 
     def name(self, row: int) -> Any:
         """Returns what a person knows the row by."""
+
+    def fingerprint(self) -> Any:
+        """Returns what tells these rows from others, as JSON takes it."""
 
 
 class ArraySource:
@@ -75,6 +82,12 @@ class ArraySource:
         """Returns the position."""
         return int(row)
 
+    def fingerprint(self) -> Any:
+        """Returns digests of the arrays, in their order."""
+        found = [digest_of_array(leaf) for leaf in keras.tree.flatten(self.arrays)]
+        self._release()
+        return found
+
     def _release(self) -> None:
         for leaf in self._maps:
             pages = getattr(leaf, "_mmap", None)
@@ -85,6 +98,22 @@ class ArraySource:
 
 def _as_array(leaf: Any) -> np.ndarray:
     return leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+
+
+def digest_of_array(array: np.ndarray) -> list[Any]:
+    """Type, shape and content; of a large array, some rows."""
+    rows = array if array.nbytes <= READ_WHOLE else array[sampled(len(array))]
+    return [str(array.dtype), list(array.shape), digest(rows.tobytes())]
+
+
+def sampled(size: int) -> np.ndarray:
+    """(M,) rows that stand for `size` ones: all, or evenly spaced ones with the first and the last."""
+    return np.unique(np.linspace(0, size - 1, min(size, SAMPLED)).astype(np.int64))
+
+
+def digest(content: bytes) -> str:
+    """A short text that other content doesn't have."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def describe(x: Any) -> Any:

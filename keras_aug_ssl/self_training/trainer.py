@@ -14,10 +14,11 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
+from keras_aug_ssl.self_training.backup import ANEW, Backup, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
+from keras_aug_ssl.self_training.identity import identity_of_model
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
 from keras_aug_ssl.self_training.outputs import CLASSES, LABELS, NUMBERS, encode
@@ -93,7 +94,7 @@ class SelfTrainer(Outcome):
         self._build_model, self._holdout = build_model, holdout
         self.rounds = checks.integer(OWNER, "rounds", rounds, 0)
         self.reinitialize = bool(reinitialize)
-        self._backup = None if backup_dir is None else Backup(backup_dir)
+        self._backup = None if backup_dir is None else Backup(backup_dir, OWNER)
 
     def fit(
         self,
@@ -130,8 +131,10 @@ class SelfTrainer(Outcome):
         self._board = Board()
         self._feeder = make_training_set(OWNER, self._labeller, self._board, x, y, **feeding)
         self._run = _Run()
-        finished = [] if self._backup is None else self._backup.epochs()
-        model = self._resume(self._backup.load(finished[-1])) if self._backup and finished else self._model(0)
+        model = self._model(0)
+        state = None if self._backup is None else self._backup.begin(self._identity(model, epochs))
+        if state is not None:
+            model = self._resume(state, model)
         for number in range(self._run.finished, self.rounds + 1):
             if number:
                 for alarm in self._labeller.run_round(verbose=verbose == 1):
@@ -189,10 +192,20 @@ class SelfTrainer(Outcome):
         facts = books.numbers() | {"scores": run.scores, "histories": run.histories, "best": run.best}
         backup.save(run.finished, facts, arrays)
 
-    def _resume(self, state: State) -> keras.Model:
-        """Puts the books back and returns the model of the last finished training of an interrupted run."""
-        model = self._model(state.epoch - 1)
+    def _identity(self, model: keras.Model, epochs: int) -> dict[str, str]:
         self._labeller.use(model, self._feeder.labeled)  # builds it
+        return identity_of_model(model) | self._labeller.identity(self._feeder, options=(epochs, self.reinitialize))
+
+    def _resume(self, state: State, model: keras.Model) -> keras.Model:
+        """Puts the books back and returns the model of the last finished training of an interrupted run."""
+        if state.epoch > self.rounds + 1:
+            checks.fail(
+                OWNER, "rounds", f"at least {state.epoch - 1}, which the run in `backup_dir` has finished", self.rounds,
+                ANEW,
+            )  # fmt: skip
+        if self.reinitialize:
+            model = self._model(state.epoch - 1)
+        self._labeller.use(model, self._feeder.labeled)
         set_training_state(model, unnumbered("model", state.arrays))
         self._labeller.books = Books.restored(state.arrays, state.facts)
         best = unnumbered("best", state.arrays)
