@@ -1,7 +1,7 @@
 """Files and folders that appear whole or not at all, and locks that end with their process.
 
-What is written goes into a draft beside its place and is renamed into it at the end, so a reader, or a run that is killed,
-finds the old content or the new and nothing between. A writer holds a lock on its draft: one that nobody holds was left
+What is written goes into a draft beside its place and is renamed into it at the end, so a reader finds the old content
+or the new and nothing between, also after a kill. A writer holds a lock on its draft: one that nobody holds was left
 behind by a killed process, and the next writer removes it.
 """
 
@@ -65,9 +65,8 @@ def drafting(folder: Path, *, suffix: str = "", directory: bool = False) -> Iter
 def sweep(folder: Path) -> None:
     """Removes the drafts of killed processes."""
     for path in folder.glob(f"{DRAFT}*"):
-        with contextlib.suppress(
-            FileNotFoundError, BlockingIOError
-        ):  # another sweeper was faster, or it is being written
+        # Another sweeper was faster, or it is being written.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
             handle = lock(path)
             if handle is not None:
                 remove(path)

@@ -29,6 +29,11 @@ def bad_input() -> Iterator[None]:
         raise BadInput(" ".join(str(error).split())) from error
 
 
+def shown(path: str | Path) -> str:
+    """A path as it can be printed and drawn: what is no character, such as a byte that is no UTF-8, becomes a sign."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in str(path))
+
+
 def image_files(paths: Sequence[str]) -> list[Path]:
     """The image files among `paths`; a folder stands for all images under it, sorted."""
     files: list[Path] = []

@@ -1,8 +1,8 @@
 """Saving the state of a run so that being killed at any moment, also while saving, loses nothing.
 
-A state is a directory named by its epoch: `arrays.npz`, and `facts.json` with the checksums of both. It is written beside
-its place, flushed to the disk, and renamed into it, which happens at once or not at all; the state before is removed only
-afterwards. If the newest state is damaged all the same, the one before is taken.
+A state is a directory named by its epoch: `arrays.npz`, and `facts.json` with the checksums of both. It is written
+beside its place, flushed to the disk, and renamed into it, which happens at once or not at all; the state before is
+removed only afterwards. If the newest state is damaged all the same, the one before is taken.
 """
 
 from __future__ import annotations
@@ -164,8 +164,8 @@ class Backup:
                 continue
             if faults:
                 warnings.warn(
-                    f"{self._owner}: `backup_dir` {str(self.directory)!r} holds a damaged state, {'; '.join(faults)}. The "
-                    f"run goes on from epoch {epoch}, whose state is whole, and trains the epochs after it again.",
+                    f"{self._owner}: `backup_dir` {str(self.directory)!r} holds a damaged state, {'; '.join(faults)}. "
+                    f"The run goes on from epoch {epoch}, whose state is whole, and trains the epochs after it again.",
                     stacklevel=2,
                 )
             return state

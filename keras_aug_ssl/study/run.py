@@ -17,6 +17,7 @@ from keras_aug_ssl.study.methods import Method
 from keras_aug_ssl.study.progress import Progress, best_progress
 from keras_aug_ssl.study.results import Results, Row, Settings
 from keras_aug_ssl.study.tasks import Images, Task
+from keras_aug_ssl.writing import replacing
 
 BLOCK = 500
 ATTACK_STEPS = 20
@@ -83,8 +84,10 @@ def _train_and_test(method: Method, task: Task, settings: Settings, folder: Path
     x_shown = result.x_adv[shown(task.y_test)]
     for place in ("models", "attacked"):
         (folder / place).mkdir(parents=True, exist_ok=True)
-    model.save(folder / "models" / f"{method.name}-{task.seed}.keras")
-    np.savez(folder / "attacked" / f"{method.name}-{task.seed}.npz", x=x_shown, read_as=classes(model, x_shown))
+    with replacing(folder / "models" / f"{method.name}-{task.seed}.keras") as draft:
+        model.save(draft)
+    with replacing(folder / "attacked" / f"{method.name}-{task.seed}.npz") as draft:
+        np.savez(draft, x=x_shown, read_as=classes(model, x_shown))
     clean = float(np.mean(classes(model, task.x_test) == task.y_test))
     return Row(method.name, task.seed, clean, result.robust_accuracy, seconds, tuple(rounds))
 
