@@ -241,6 +241,8 @@ def _laid_out(figure: Figure) -> Figure:
 
 def _literal(figure: Figure) -> Figure:
     """Shows texts as they are: a name with two dollar signs is no formula."""
-    for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
         text.set_parse_math(False)
     return figure

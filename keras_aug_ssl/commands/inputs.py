@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import data
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+from keras_aug_ssl.self_training import images
+from keras_aug_ssl.self_training.sources import memory_map
 
 
 class BadInput(Exception):
@@ -39,9 +40,9 @@ def image_files(paths: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            found = images.images_in(path)
             if not found:
-                raise ValueError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in the folder {path}")
+                raise ValueError(f"no image ({', '.join(images.SUFFIXES)}) in the folder {path}")
             files += found
         elif path.is_file():
             files.append(path)
@@ -52,10 +53,11 @@ def image_files(paths: Sequence[str]) -> list[Path]:
 
 def read_image(file: Path, channels: int = 3) -> np.ndarray:
     """An image file as (H, W, channels) uint8; the first frame of an animation."""
+    content = file.read_bytes()
     try:
-        return tf.io.decode_image(file.read_bytes(), channels=channels, expand_animations=False).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{file} is not a readable PNG, JPEG, BMP or GIF image") from error
+        return tf.io.decode_image(content, channels=channels, expand_animations=False).numpy()
+    except tf.errors.OpError as error:
+        raise ValueError(f"{file} is not a readable PNG, JPEG, BMP or GIF image. {images.fault(content)}") from error
 
 
 def read_model(path: str) -> keras.Model:
@@ -74,7 +76,7 @@ def read_array(path: str) -> np.ndarray:
     """A `.npy` array, read from disk only where it is used."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    return np.load(path, mmap_mode="r")
+    return memory_map("pseudo-label", Path(path))
 
 
 def read_labeled(source: str, data_dir: str | None, value_range: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -86,10 +88,10 @@ def read_labeled(source: str, data_dir: str | None, value_range: tuple[float, fl
     if not Path(source).is_file():
         raise FileNotFoundError(f"no such file: {source}")
     try:
-        with np.load(source) as arrays:
+        with open(source, "rb") as stream, np.load(stream) as arrays:
             x, y = arrays["x"], arrays["y"]
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{source} is not a .npz file with arrays x and y: {error}") from error
+    except (LookupError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{source} is not a whole .npz file with arrays x and y: {error}") from error
     if len(x) != len(y):
         raise ValueError(f"{source}: x has {len(x)} rows and y {len(y)}")
     return x, y

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
@@ -54,7 +55,10 @@ class ArraySource:
         if not leaves or any(leaf.ndim < 1 for leaf in leaves):
             checks.fail(owner, "x", "an array, or a dict or tuple of arrays, whose first axis is the example", x)
         if any(leaf.dtype.kind in "OSU" for leaf in leaves):
-            checks.fail(owner, "x", "an array of numbers", [str(leaf.dtype) for leaf in leaves], error=TypeError)
+            checks.fail(
+                owner, "x", "an array of numbers", [str(leaf.dtype) for leaf in leaves],
+                "For files pass a list of their paths.", error=TypeError,
+            )  # fmt: skip
         if len({len(leaf) for leaf in leaves}) > 1:
             checks.fail(owner, "x", "arrays of one length", [leaf.shape for leaf in leaves])
         self._maps = [leaf for leaf in leaves if isinstance(leaf, np.memmap)]
@@ -114,6 +118,21 @@ def sampled(size: int) -> np.ndarray:
 def digest(content: bytes) -> str:
     """A short text that other content doesn't have."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def memory_map(owner: str, path: Path) -> np.ndarray:
+    """Returns the array of a `.npy` file, read from disk only where it is used.
+
+    Raises:
+        ValueError: there is no such file, or it isn't whole, or holds no numbers.
+    """
+    if path.suffix != ".npy" or not path.is_file():
+        checks.fail(owner, "x", "a .npy file that exists", path.as_posix())
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError) as error:
+        reason = f"It can't be read: {error}." if path.stat().st_size else "The file is empty."
+        checks.fail(owner, "x", "a whole .npy file of numbers", path.as_posix(), reason)
 
 
 def describe(x: Any) -> Any:
