@@ -8,6 +8,7 @@ behind by a killed process, and the next writer removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -41,6 +42,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if place.exists() and not place.is_file():
         yield place
         return
+    if not place.parent.is_dir():  # named by its own name, not by that of a draft
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with drafting(place.parent, suffix=place.suffix) as draft:
         yield draft
         flush(draft)

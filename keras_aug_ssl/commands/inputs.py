@@ -88,6 +88,8 @@ def read_labeled(source: str, data_dir: str | None, value_range: tuple[float, fl
     if not Path(source).is_file():
         raise FileNotFoundError(f"no such file: {source}")
     try:
+        if not zipfile.is_zipfile(source):
+            raise ValueError("it is no zip file")
         with open(source, "rb") as stream, np.load(stream) as arrays:
             x, y = arrays["x"], arrays["y"]
     except (LookupError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:

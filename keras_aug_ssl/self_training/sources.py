@@ -131,7 +131,7 @@ def memory_map(owner: str, path: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError) as error:
-        reason = f"It can't be read: {error}." if path.stat().st_size else "The file is empty."
+        reason = f"It can't be read: {str(error).rstrip('.')}." if path.stat().st_size else "The file is empty."
         checks.fail(owner, "x", "a whole .npy file of numbers", path.as_posix(), reason)
 
 
