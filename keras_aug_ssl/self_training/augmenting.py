@@ -28,7 +28,7 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
         return None
     if not callable(call):
         checks.fail(owner, name, "a callable on inputs, or None", call, error=TypeError)
-    names = _parameters(call.call if isinstance(call, keras.layers.Layer) else call)
+    names = parameters_of(call.call if isinstance(call, keras.layers.Layer) else call)
     everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
     fixed = {"training": True} if "training" in names or (everything and "seed" not in names) else {}
     keyed = "seed" in names
@@ -40,10 +40,11 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
     return augmented
 
 
-def _parameters(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters_of(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a callable by name; none of one without a Python signature, as of OpenCV and NumPy's ufuncs."""
     try:
         return inspect.signature(call).parameters
-    except (TypeError, ValueError):  # a NumPy ufunc, a function of OpenCV's: none that can be given by name
+    except (TypeError, ValueError):
         return {}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.self_training.augmenting import parameters_of
 from keras_aug_ssl.self_training.backup import ANEW, Backup, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
@@ -175,7 +175,7 @@ class SelfTrainer(Outcome):
         return self._run.best
 
     def _model(self, number: int) -> keras.Model:
-        parameters = inspect.signature(self._build_model).parameters.values()
+        parameters = parameters_of(self._build_model).values()
         # One with a default means something else: a width, a rate.
         asks = any(each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD for each in parameters)
         model = self._build_model(number) if asks else self._build_model()

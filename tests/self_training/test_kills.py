@@ -136,6 +136,19 @@ def test_killed_while_writing(tmp_path):
     killed_and_resumed(KILL_IN_A_WRITE, tmp_path)
 
 
+SPOILT = (
+    PREPARE
+    + """
+from tests.self_training.kill_points import kill_and_compare
+print(sum(kill_and_compare(5, seed=4).values()))
+"""
+)
+
+
+def test_killed_anywhere_and_spoilt_in_between_ends_like_one_left_alone():
+    assert int(python(SPOILT).stdout.splitlines()[-1]) > 5
+
+
 def test_two_hundred_kills_lose_and_duplicate_no_row(tmp_path):
     folder = Path(kas.__file__).parent / "self_training"
     assert int(python(MANY_KILLS, folder, tmp_path).stdout) > 2
