@@ -114,6 +114,17 @@ def lock(path: Path) -> int | None:
     return handle
 
 
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock of a file or directory for the time of the block; see `lock`."""
+    handle = lock(path)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
 def flush(path: Path) -> None:
     """Waits until a file or a directory is on the disk."""
     if path.is_dir() and os.name == "nt":  # Windows flushes no directories

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import keras_aug_ssl
+from keras_aug_ssl import writing
 from keras_aug_ssl.__main__ import main
 from keras_aug_ssl.study import METHODS, Results, Settings, versions
 
@@ -151,6 +152,8 @@ def test_attack_an_array_and_a_data_set(model_file, tmp_path, capsys):
         (["attack", "{model}", "digits", "--epsilon", "-1"], "`epsilon` must be"),
         (["attack", "{model}", "digits"], "(4, 4, 1)"),
         (["pseudo-label", "{model}", "{array}"], "(4, 4, 1)"),
+        (["attack", "{model}", "digits", "--out", "{directory}"], "one can't write a file there"),
+        (["augment", "{folder}", "--out", "{file}/gallery.html"], "file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, said, folder, model_file, tmp_path, monkeypatch, capsys):
@@ -158,7 +161,11 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, said, folder, model_fi
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.keras").write_bytes(b"no model")
     np.save(tmp_path / "array.npy", np.zeros((3, 5), np.float32))
+    (tmp_path / "directory.json").mkdir()
+    (tmp_path / "file").touch()
     places = {
+        "directory": tmp_path / "directory.json",
+        "file": tmp_path / "file",
         "array": tmp_path / "array.npy",
         "folder": folder,
         "model": model_file,
@@ -190,6 +197,13 @@ def test_a_file_where_the_report_should_go_is_named_before_anything_is_trained(t
     assert main([*STUDY, "--out", str(tmp_path / out)]) == 2
     assert "file is no folder one can write in" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(writing.fcntl is None, reason="no locks here")
+def test_a_second_study_in_one_folder_is_refused(tmp_path, capsys):
+    with writing.locked(tmp_path):
+        assert main([*STUDY, "--out", str(tmp_path)]) == 2
+    assert "another study runs in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", [b"$5 and $6.png", b"$x^{$.png", b"caf\xe9.png", b"a\nb.png"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -110,9 +111,11 @@ def check_fits(model: keras.Model, shape: Sequence[int]) -> None:
 
 
 def writable(path: str, suffixes: Sequence[str]) -> Path:
-    """A path to write to: its suffix is known, and its folder is made if need be."""
+    """A path to write to: its suffix is known, one can write there, and its folder is made if need be."""
     file = Path(path)
     if file.suffix.lower() not in suffixes:
         raise ValueError(f"--out {path}: the name must end in {' or '.join(suffixes)}")
     file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {path}: one can't write a file there")
     return file

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.commands.inputs import bad_input, shown
+from keras_aug_ssl.commands.inputs import BadInput, bad_input, shown
 from keras_aug_ssl.study import METHODS, Images, Results, Settings, report, run_study, versions
 from keras_aug_ssl.tables import as_text
 
@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
             images.task(settings.labels, seed)
     try:
         results = run_study(settings, images, arguments.out, methods=METHODS)
+    except BlockingIOError as error:
+        raise BadInput(f"another study runs in {shown(arguments.out)}; wait, or choose another folder") from error
     except KeyboardInterrupt:
         print(f"\nInterrupted. Finished rows are kept in {shown(arguments.out)}; the same command goes on from there.")
         raise

@@ -135,8 +135,8 @@ class Results:
         return next((row for row in self.rows if (row.method, row.seed) == (method, seed)), None)
 
     def add(self, row: Row) -> None:
-        """Keeps a finished row and writes the file."""
-        self.rows.append(row)
+        """Keeps a finished row, in place of an older one of that method and seed, and writes the file."""
+        self.rows = [old for old in self.rows if (old.method, old.seed) != (row.method, row.seed)] + [row]
         content = {
             "settings": dataclasses.asdict(self.settings),
             "versions": self.versions,

@@ -71,6 +71,18 @@ class KillWhileSaving(keras.callbacks.Callback):
         return counted
 
 
+class NoteTheLastEpoch(keras.callbacks.Callback):
+    """Makes a file once the last epoch's state is saved; all states may be gone only after that."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == resume.EPOCHS - 1:
+            os.makedirs(self.file, exist_ok=True)
+
+
 def child(work: Callable[[], None]) -> int:
     """Does the work in another process and returns its exit code; TensorFlow only begins there."""
     process = os.fork()
@@ -136,26 +148,27 @@ def kill_and_compare(points: int, seed: int = 0) -> collections.Counter[str]:
     """
     chance, done = random.Random(seed), collections.Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
-        expected, result, directory = (Path(folder, name) for name in ("expected.npz", "result.npz", "run"))
+        expected, result, directory, last = (Path(folder, name) for name in ("whole.npz", "end.npz", "run", "last"))
         assert child(lambda: run(None, expected)) == 0
         backup, kept = Backup(directory), 0
         while done["kills"] < points:
             saving = chance.random() < 0.6
             kill = KillWhileSaving(chance.randint(1, 60)) if saving else KillAtBatch(chance.randint(1, 3 * STEPS))
-            code = child(lambda kill=kill: run(directory, result, kill))  # type: ignore[misc]
+            code = child(lambda kill=kill: run(directory, result, NoteTheLastEpoch(last), kill))  # type: ignore[misc]
             assert code in (0, -signal.SIGKILL), code
             whole = whole_epochs(backup)
             if code:
                 done["kills"] += 1
                 done["kills while saving" if saving else "kills in a batch"] += 1
-                # Without a state only a run that hasn't finished an epoch, or one that has cleared up after its last.
-                assert (whole or [0])[-1] >= kept or not backup.epochs() and kept == resume.EPOCHS, (kept, whole)
+                assert (whole or [0])[-1] >= kept or last.exists() and not backup.epochs(), (kept, whole)
             else:
                 compare(expected, result)
                 done["runs that ended like one left alone"] += 1
                 assert not list(directory.iterdir())
                 shutil.rmtree(directory)
             kept = (whole or [0])[-1]
+            if not kept and last.exists():  # the next run begins anew
+                last.rmdir()
             if len(whole) > 1 and chance.random() < 0.4:
                 done[f"spoilt: {spoil(directory / f'epoch-{kept:06d}', chance)}"] += 1
                 done["spoilt newest states"] += 1

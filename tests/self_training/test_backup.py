@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import shutil
 import signal
@@ -16,8 +18,9 @@ import pytest
 
 import keras_aug_ssl as kas
 from keras_aug_ssl import writing
+from keras_aug_ssl.self_training import identity
 from keras_aug_ssl.self_training.backup import ARRAYS, FACTS, Backup, Damaged
-from tests.self_training.cases import clusters, network
+from tests.self_training.cases import RULE_CASES, clusters, network
 from tests.self_training.test_resume import Interrupt, fit, same_end, setting
 
 X, Y, POOL, HIDDEN = clusters()
@@ -197,6 +200,7 @@ def test_a_file_is_no_directory(tmp_path):
 ELSEWHERE = """
 import pathlib, sys
 from keras_aug_ssl import writing
+from keras_aug_ssl.self_training import identity
 try:
     writing.lock(pathlib.Path(sys.argv[1]))
     print("free")
@@ -307,6 +311,33 @@ def test_a_trainers_states_are_known_too(tmp_path):
     cut(max(tmp_path.iterdir()) / ARRAYS)
     with pytest.warns(UserWarning, match="SelfTrainer: .* damaged state"):
         assert trainer().fit(X, Y, POOL, epochs=1, batch_size=8, steps=3).n_iter_ == 3
+
+
+def digests(*values):
+    return [json.dumps(identity._plain(value)) for value in values]
+
+
+def test_every_rule_is_told_from_others_and_known_again():
+    again = [keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(rule)) for rule in RULE_CASES]
+    found = digests(*RULE_CASES)
+    assert digests(*again) == found and len(set(found)) == len(found)
+
+
+def pipeline(factor=0.1, seed=7):
+    return kas.Pipeline([kas.layers.RandomFlip("horizontal"), kas.layers.RandomRotation(factor)], seed=seed)
+
+
+def test_augmentations_are_told_from_others_and_known_again():
+    assert digests(pipeline()) == digests(pipeline())
+    flips = [kas.layers.RandomFlip("vertical"), keras.layers.RandomFlip("vertical"), keras.layers.RandomFlip()]
+    functions = [
+        lambda x: x * 2,
+        lambda x: x * 3,
+        functools.partial(np.roll, shift=1),
+        functools.partial(np.roll, shift=2),
+    ]
+    others = digests(pipeline(), pipeline(0.2), pipeline(seed=8), *flips, *functions, None)
+    assert len(set(others)) == len(others)
 
 
 def test_nothing_warns_when_nothing_is_wrong(states):
