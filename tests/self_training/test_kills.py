@@ -38,15 +38,15 @@ resume.fit(*resume.setting(sys.argv[1]), Kill())
 KILL_IN_A_WRITE = (
     PREPARE
     + """
-from keras_aug_ssl.self_training import backup
+from keras_aug_ssl import writing
 from tests.self_training import test_resume as resume
-flush, calls = backup._flush, []
+flush, calls = writing.flush, []
 def dying(path):
     calls.append(path)
     if len(calls) == 14:  # two parts, the draft and the directory for each epoch
         os.kill(os.getpid(), signal.SIGKILL)
     flush(path)
-backup._flush = dying
+writing.flush = dying
 resume.fit(*resume.setting(sys.argv[1]))
 """
 )

@@ -52,14 +52,13 @@ def test_interrupted_and_resumed_equals_uninterrupted(images, calls, tmp_path):
     assert calls.trained == [("a", 0), ("a", 1)]
 
 
-@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:200])])
-def test_a_row_whose_pictures_are_gone_is_made_again(images, calls, tmp_path, spoil):
-    methods = [calls.method("a"), calls.method("b")]
-    rows = run(images, tmp_path, methods)
-    spoil(tmp_path / "attacked" / "a-1.npz")
-    calls.trained.clear()
-    again = run(images, tmp_path, methods)
-    assert calls.trained == [("a", 1)] and sorted(again, key=repr) == sorted(rows, key=repr)
+def test_a_row_whose_pictures_are_gone_is_made_again(images, calls, tmp_path):
+    rows = run(images, tmp_path, [calls.method("a")])
+    (tmp_path / "attacked" / "a-0.npz").unlink()
+    cut_off = tmp_path / "attacked" / "a-1.npz"
+    cut_off.write_bytes(cut_off.read_bytes()[:200])
+    assert run(images, tmp_path, [calls.method("a")]) == rows
+    assert calls.trained == [("a", 0), ("a", 1)] * 2
 
 
 @pytest.mark.skipif(writing.fcntl is None, reason="no locks here")
