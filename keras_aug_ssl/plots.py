@@ -73,7 +73,7 @@ def image_grid(
             figure.text((left - 0.1) / width, centre, row_titles[r], ha="right", va="center", fontsize=9)
     if title:
         figure.text(0.5, 1 - 0.08 / height, title, ha="center", va="top", fontsize=11)
-    return figure
+    return _literal(figure)
 
 
 def accuracy_bars(
@@ -236,4 +236,13 @@ def _plain_frame(axes: Any) -> None:
 
 def _laid_out(figure: Figure) -> Figure:
     figure.set_layout_engine("constrained")
+    return _literal(figure)
+
+
+def _literal(figure: Figure) -> Figure:
+    """Shows texts as they are: a name with two dollar signs is no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     return figure

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import keras_aug_ssl
+from keras_aug_ssl import writing
 from keras_aug_ssl.__main__ import main
 from keras_aug_ssl.study import METHODS, Results, Settings, versions
 
@@ -33,7 +37,8 @@ def model_file(tmp_path):
 
 
 def read_csv(file):
-    return list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    with file.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def half_bright(left: bool) -> np.ndarray:
@@ -147,6 +152,8 @@ def test_attack_an_array_and_a_data_set(model_file, tmp_path, capsys):
         (["attack", "{model}", "digits", "--epsilon", "-1"], "`epsilon` must be"),
         (["attack", "{model}", "digits"], "(4, 4, 1)"),
         (["pseudo-label", "{model}", "{array}"], "(4, 4, 1)"),
+        (["attack", "{model}", "digits", "--out", "{directory}"], "one can't write a file there"),
+        (["augment", "{folder}", "--out", "{file}/gallery.html"], "file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, said, folder, model_file, tmp_path, monkeypatch, capsys):
@@ -154,7 +161,11 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, said, folder, model_fi
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.keras").write_bytes(b"no model")
     np.save(tmp_path / "array.npy", np.zeros((3, 5), np.float32))
+    (tmp_path / "directory.json").mkdir()
+    (tmp_path / "file").touch()
     places = {
+        "directory": tmp_path / "directory.json",
+        "file": tmp_path / "file",
         "array": tmp_path / "array.npy",
         "folder": folder,
         "model": model_file,
@@ -166,6 +177,57 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, said, folder, model_fi
     assert said in error and error.startswith("keras-aug-ssl: ")
     assert error.count("\n") == 1 and "Traceback" not in error
     assert not (tmp_path / "report").exists()
+
+
+def test_a_missing_package_is_named_before_anything_is_trained(tmp_path, monkeypatch, capsys, folder):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr("keras_aug_ssl.commands.study.run_study", None)
+    for arguments in (
+        [*STUDY, "--out", str(tmp_path / "report")],
+        ["augment", folder, "--out", str(tmp_path / "x.html")],
+    ):
+        assert main(arguments) == 2
+        assert "needs the package 'matplotlib'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["file", "file/deeper"])
+def test_a_file_where_the_report_should_go_is_named_before_anything_is_trained(tmp_path, monkeypatch, capsys, out):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr("keras_aug_ssl.commands.study.run_study", None)
+    assert main([*STUDY, "--out", str(tmp_path / out)]) == 2
+    assert "file is no folder one can write in" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(writing.fcntl is None, reason="no locks here")
+def test_a_second_study_in_one_folder_is_refused(tmp_path, capsys):
+    with writing.locked(tmp_path):
+        assert main([*STUDY, "--out", str(tmp_path)]) == 2
+    assert "another study runs in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [b"$5 and $6.png", b"$x^{$.png", b"caf\xe9.png", b"a\nb.png"])
+def test_unusual_file_names_are_drawn_and_written(tmp_path, capsys, model_file, name):
+    (tmp_path / "images").mkdir()
+    with open(os.path.join(os.fsencode(tmp_path / "images"), name), "wb") as stream:
+        stream.write(tf.io.encode_png(half_bright(True)).numpy())
+    assert main(["augment", str(tmp_path / "images"), "--copies", "1", "--out", str(tmp_path / "gallery.html")]) == 0
+    out = tmp_path / os.fsdecode(b"caf\xe9.csv")
+    assert main(["pseudo-label", model_file, str(tmp_path / "images"), "--out", str(out)]) == 0
+    (row,) = read_csv(out)
+    assert row["id"] == os.fsdecode(name).encode(errors="backslashreplace").decode()
+    capsys.readouterr().out.encode()  # what is printed is printable anywhere
+
+
+def test_a_broken_image_leaves_the_older_table(folder, model_file, tmp_path, capsys):
+    out = tmp_path / "labels.csv"
+    assert main(["pseudo-label", model_file, folder, "--out", str(out)]) == 0
+    before = out.read_bytes()
+    Path(folder, "z.png").write_bytes(b"no image")
+    assert main(["pseudo-label", model_file, folder, "--out", str(out)]) == 2
+    assert "z.png" in capsys.readouterr().err
+    assert out.read_bytes() == before and {path.name for path in tmp_path.iterdir()} >= {"labels.csv", "images"}
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_folder_with_another_study_is_refused(tmp_path, capsys):

@@ -7,10 +7,10 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from keras_aug_ssl import plots
+from keras_aug_ssl.writing import replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +82,15 @@ class RobustnessReport:
         """The whole report as JSON; infinite and undefined numbers become null.
 
         Args:
-            path: also write it there: beside it first, then moved over it, so that a reader sees the old file or the
-                new one and nothing between.
+            path: also write it there, as a whole: a reader sees the old file or the new one.
         """
         curves = [dataclasses.asdict(curve) for curve in self.curves]
         for curve in curves:
             curve["distance"] = {q: d if math.isfinite(d) else None for q, d in curve["distance"].items()}
         text = json.dumps({**dataclasses.asdict(self), "curves": curves}, indent=1, allow_nan=False)
         if path is not None:
-            path = Path(path)
-            beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            beside.write_text(text + "\n", encoding="utf-8")
-            os.replace(beside, path)
+            with replacing(path) as draft:
+                draft.write_text(text + "\n", encoding="utf-8")
         return text
 
     def plot(self) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from keras_aug_ssl.adversarial import PGD
 from keras_aug_ssl.commands.inputs import bad_input, check_fits, read_labeled, read_model, writable
 from keras_aug_ssl.tables import as_text
+from keras_aug_ssl.writing import replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,4 +56,5 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{len(chosen)} examples, PGD with {arguments.steps} steps, {arguments.norm}\n")
     print(as_text([["epsilon", "accuracy (%)", "met a zero gradient"], *cells]))
     if out:
-        out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        with replacing(out) as draft:
+            draft.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

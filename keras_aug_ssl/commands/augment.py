@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import layers, pages, plots
-from keras_aug_ssl.commands.inputs import BadInput, bad_input, image_files, read_image, writable
+from keras_aug_ssl import checks, layers, pages, plots
+from keras_aug_ssl.commands.inputs import BadInput, bad_input, image_files, read_image, shown, writable
 from keras_aug_ssl.layers import Pipeline
+from keras_aug_ssl.writing import replacing
 
 MOST_IMAGES = 24
 MOST_PIXELS = 256
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Writes the gallery."""
     with bad_input():
+        checks.optional_package("augment", "matplotlib.figure", "demo")
         out = writable(arguments.out, (".html", ".png"))
         files = image_files(arguments.images)
         images = [_at_most(read_image(file), MOST_PIXELS) for file in files[:MOST_IMAGES]]
@@ -39,10 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
     augment = photograph_pipeline(arguments.seed)
     rows = [[image, *np.asarray(augment(np.repeat(image[None], arguments.copies, axis=0)))] for image in images]
     columns = ["original", *(f"draw {number + 1}" for number in range(arguments.copies))]
-    names = [file.name if len(file.name) <= 22 else file.name[:21] + "…" for file in files]
+    names = [shown(file.name) for file in files]
+    names = [name if len(name) <= 22 else name[:21] + "…" for name in names]
     figure = plots.image_grid(rows, row_titles=names[: len(rows)], column_titles=columns, cell_inches=1.3)
     _write(out, plots.to_png(figure), augment)
-    print(f"{len(rows)} of {len(files)} images shown in {out}")
+    print(f"{len(rows)} of {len(files)} images shown in {shown(out)}")
 
 
 def photograph_pipeline(seed: int) -> Pipeline:
@@ -68,9 +71,10 @@ def _at_most(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _write(out: Path, png: bytes, augment: Pipeline) -> None:
-    if out.suffix.lower() == ".png":
-        out.write_bytes(png)
-        return
-    sections = [("Gallery", pages.picture(png, "The original at the left; every other column is one random draw."))]
-    sections.append(("Pipeline", pages.preformatted(str(augment.plan()))))
-    out.write_text(pages.page("What augmentation makes of these images", sections), encoding="utf-8")
+    content = png
+    if out.suffix.lower() != ".png":
+        sections = [("Gallery", pages.picture(png, "The original at the left; every other column is one random draw."))]
+        sections.append(("Pipeline", pages.preformatted(str(augment.plan()))))
+        content = pages.page("What augmentation makes of these images", sections).encode()
+    with replacing(out) as draft:
+        draft.write_bytes(content)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,8 +15,8 @@ import tensorflow as tf
 
 from keras_aug_ssl import data
 from keras_aug_ssl.meaning import calling
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+from keras_aug_ssl.self_training import images
+from keras_aug_ssl.self_training.sources import memory_map
 
 
 class BadInput(Exception):
@@ -30,14 +32,19 @@ def bad_input() -> Iterator[None]:
         raise BadInput(" ".join(str(error).split())) from error
 
 
+def shown(path: str | Path) -> str:
+    """A path as it can be printed and drawn: what is no character, such as a byte that is no UTF-8, becomes a sign."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in str(path))
+
+
 def image_files(paths: Sequence[str]) -> list[Path]:
     """The image files among `paths`; a folder stands for all images under it, sorted."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            found = images.images_in(path)
             if not found:
-                raise ValueError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in the folder {path}")
+                raise ValueError(f"no image ({', '.join(images.SUFFIXES)}) in the folder {path}")
             files += found
         elif path.is_file():
             files.append(path)
@@ -48,10 +55,11 @@ def image_files(paths: Sequence[str]) -> list[Path]:
 
 def read_image(file: Path, channels: int = 3) -> np.ndarray:
     """An image file as (H, W, channels) uint8; the first frame of an animation."""
+    content = file.read_bytes()
     try:
-        return tf.io.decode_image(file.read_bytes(), channels=channels, expand_animations=False).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{file} is not a readable PNG, JPEG, BMP or GIF image") from error
+        return tf.io.decode_image(content, channels=channels, expand_animations=False).numpy()
+    except tf.errors.OpError as error:
+        raise ValueError(f"{file} is not a readable PNG, JPEG, BMP or GIF image. {images.fault(content)}") from error
 
 
 def read_model(path: str) -> keras.Model:
@@ -70,7 +78,7 @@ def read_array(path: str) -> np.ndarray:
     """A `.npy` array, read from disk only where it is used."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such file: {path}")
-    return np.load(path, mmap_mode="r")
+    return memory_map("pseudo-label", Path(path))
 
 
 def read_labeled(source: str, data_dir: str | None, value_range: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -82,10 +90,12 @@ def read_labeled(source: str, data_dir: str | None, value_range: tuple[float, fl
     if not Path(source).is_file():
         raise FileNotFoundError(f"no such file: {source}")
     try:
-        with np.load(source) as arrays:
+        if not zipfile.is_zipfile(source):
+            raise ValueError("it is no zip file")
+        with open(source, "rb") as stream, np.load(stream) as arrays:
             x, y = arrays["x"], arrays["y"]
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{source} is not a .npz file with arrays x and y: {error}") from error
+    except (LookupError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{source} is not a whole .npz file with arrays x and y: {error}") from error
     if len(x) != len(y):
         raise ValueError(f"{source}: x has {len(x)} rows and y {len(y)}")
     return x, y
@@ -104,9 +114,11 @@ def check_fits(model: keras.Model, shape: Sequence[int]) -> None:
 
 
 def writable(path: str, suffixes: Sequence[str]) -> Path:
-    """A path to write to: its suffix is known, and its folder is made if need be."""
+    """A path to write to: its suffix is known, one can write there, and its folder is made if need be."""
     file = Path(path)
     if file.suffix.lower() not in suffixes:
         raise ValueError(f"--out {path}: the name must end in {' or '.join(suffixes)}")
     file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {path}: one can't write a file there")
     return file

@@ -23,10 +23,12 @@ from keras_aug_ssl.commands.inputs import (
     read_array,
     read_image,
     read_model,
+    shown,
     writable,
 )
 from keras_aug_ssl.meaning import reading
 from keras_aug_ssl.meaning.calling import Answers
+from keras_aug_ssl.writing import replacing
 
 BATCH = 128
 
@@ -53,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
             _array(arguments.data, model) if arguments.data.endswith(".npy") else _folder(arguments.data, model)
         )
         kept = _write(out, model, batches, arguments)
-    print(f"{kept} of {total} examples labelled in {out}")
+    print(f"{kept} of {total} examples labelled in {shown(out)}")
 
 
 def _array(path: str, model: keras.Model) -> tuple[int, Iterator[tuple[list[str], np.ndarray]]]:
@@ -94,7 +96,8 @@ def _write(
     out: Path, model: keras.Model, batches: Iterator[tuple[list[str], np.ndarray]], arguments: argparse.Namespace
 ) -> int:
     kept, answers = 0, Answers("pseudo-label", model)
-    with out.open("w", newline="", encoding="utf-8") as stream:
+    # A name need not be UTF-8, as the file has to be.
+    with replacing(out) as draft, draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream)
         writer.writerow(["id", "label", "confidence"])
         for names, values in batches:

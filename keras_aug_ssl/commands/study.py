@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from keras_aug_ssl.commands.inputs import bad_input
+from keras_aug_ssl import checks
+from keras_aug_ssl.commands.inputs import BadInput, bad_input, shown
 from keras_aug_ssl.study import METHODS, Images, Results, Settings, report, run_study, versions
 from keras_aug_ssl.tables import as_text
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Runs what is missing, writes the report and prints the table."""
     with bad_input():
+        checks.optional_package("study", "matplotlib.figure", "demo")  # for the report, when all is trained
         settings = Settings(
             arguments.dataset, arguments.labels, arguments.seeds, arguments.steps, arguments.epsilon, arguments.data_dir
         )
@@ -45,8 +47,10 @@ def run(arguments: argparse.Namespace) -> None:
             images.task(settings.labels, seed)
     try:
         results = run_study(settings, images, arguments.out, methods=METHODS)
+    except BlockingIOError as error:
+        raise BadInput(f"another study runs in {shown(arguments.out)}; wait, or choose another folder") from error
     except KeyboardInterrupt:
-        print(f"\nInterrupted. Finished rows are kept in {arguments.out}; the same command goes on from there.")
+        print(f"\nInterrupted. Finished rows are kept in {shown(arguments.out)}; the same command goes on from there.")
         raise
     file = report.write(results, images, arguments.out, METHODS)
-    print(f"\n{as_text(report.table(results, {method.name: method.title for method in METHODS}))}\n\n{file}")
+    print(f"\n{as_text(report.table(results, {method.name: method.title for method in METHODS}))}\n\n{shown(file)}")

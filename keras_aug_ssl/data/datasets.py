@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.data.preparing import prepare
 from keras_aug_ssl.data.splits import class_ids, stratified_test_mask
 
 OWNER = "kas.data.load"
@@ -121,8 +121,18 @@ def _dataset(name: str, train: Split, test: Split, class_names: tuple[str, ...])
 
 def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     builder = _tfds_builder(name, data_dir)
-    with _leaving_no_broken_cache(name, builder):
-        builder.download_and_prepare()
+    root = builder.data_path.parents[len(builder.info.full_name.split("/")) - 1]
+    try:
+        prepare(functools.partial(_tfds_builder, name), builder, root)
+    except ImportError:
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"{OWNER}: downloading or preparing {name!r} into {root} failed: {type(error).__name__}: {error}. What "
+            "this call had written there was removed. Check the network and the free space, or pass a `data_dir` that "
+            "holds the prepared set."
+        ) from error
+    builder = _tfds_builder(name, data_dir)  # which knows what has been prepared
     _check_supervised(name, builder.info)
     label = builder.info.features[builder.info.supervised_keys[1]]
     class_names = tuple(getattr(label, "names", None) or ())
@@ -170,35 +180,3 @@ def _read_tfds(builder: Any, split: str) -> Split:
 
     x, y = tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True, batch_size=-1))
     return Split(x, y.astype(np.int64) if y.dtype.kind in "iu" else y)
-
-
-@contextmanager
-def _leaving_no_broken_cache(name: str, builder: Any) -> Iterator[None]:
-    """Removes what the block wrote to the data directory, and only that, when the block raises or is interrupted."""
-    depth = len(builder.info.full_name.split("/"))
-    root = builder.data_path.parents[depth - 1]
-    places = [root / builder.name, root / "downloads" / builder.name, root / "downloads" / "extracted"]
-    before = {str(path) for place in places for path in _tree(place)}
-    above = [path for path in (root / "downloads", root, *root.parents) if not path.exists()]
-    try:
-        yield
-    except BaseException as error:
-        for path in (path for place in places for path in _tree(place)):
-            if str(path) not in before:
-                path.rmdir() if path.is_dir() else path.unlink()
-        for path in above:
-            if path.exists() and not any(path.iterdir()):
-                path.rmdir()
-        if isinstance(error, ImportError) or not isinstance(error, Exception):
-            raise
-        raise RuntimeError(
-            f"{OWNER}: downloading or preparing {name!r} into {root} failed: {type(error).__name__}: {error}. What "
-            "this call had written there was removed. Check the network and the free space, or pass a `data_dir` that "
-            "holds the prepared set."
-        ) from error
-
-
-def _tree(path: Any) -> list[Any]:
-    """Returns everything below `path` and `path` itself, contents before their directory; empty when not there."""
-    below = [inner for child in path.iterdir() for inner in _tree(child)] if path.is_dir() else []
-    return [*below, path] if path.exists() else []

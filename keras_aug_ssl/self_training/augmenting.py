@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -28,7 +28,7 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
         return None
     if not callable(call):
         checks.fail(owner, name, "a callable on inputs, or None", call, error=TypeError)
-    names = inspect.signature(call.call if isinstance(call, keras.layers.Layer) else call).parameters
+    names = parameters_of(call.call if isinstance(call, keras.layers.Layer) else call)
     everything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values())
     fixed = {"training": True} if "training" in names or (everything and "seed" not in names) else {}
     return functools.partial(_call, call, fixed, "seed" in names)
@@ -36,6 +36,14 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
 
 def _call(call: Callable[..., Any], fixed: dict[str, Any], seeded: bool, x: Any, key: np.ndarray) -> Any:
     return keras.tree.map_structure(np.asarray, call(x, **fixed, seed=key) if seeded else call(x, **fixed))
+
+
+def parameters_of(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a callable by name; none of one without a Python signature, as of OpenCV and NumPy's ufuncs."""
+    try:
+        return inspect.signature(call).parameters
+    except (TypeError, ValueError):
+        return {}
 
 
 def harder(augment: Augmentation | None, x: Any) -> Augmentation | None:

@@ -15,11 +15,12 @@ import numpy as np
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import encode
-from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
+from keras_aug_ssl.self_training.backup import ANEW, Backup, Damaged, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
 from keras_aug_ssl.self_training.guards import Alarm
+from keras_aug_ssl.self_training.identity import identity_of_model
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
 from keras_aug_ssl.self_training.pool import UnlabeledPool
@@ -131,7 +132,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         self.max_iter = math.inf if max_iter is None else checks.integer(OWNER, "max_iter", max_iter, 0)
         self.on_alarm = checks.one_of(OWNER, "on_alarm", on_alarm, ("warn", "pause", "rollback"))
         self.alarms_: list[Alarm] = []
-        self._backup = None if backup_dir is None else Backup(backup_dir)
+        self._backup = None if backup_dir is None else Backup(backup_dir, OWNER)
+        self._begun: tuple[keras.Model, dict[str, str]] | None = None
         self._board = Board()
         self._training_set: TrainingSet | None = None
         self._rewinder = Rewinder()
@@ -213,10 +215,15 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         self._labeller.use(self.model, feeder.labeled, feeder.batch_size)
         self._board.was_read = False
         self._starting = True
-        if self._backup is not None and self._backup.epochs():
-            last = self._backup.epochs()[-1]
-            self._restore(self._backup.load(last))
-            self.model._initial_epoch = last  # where fit, which reads it right after this, begins
+        state = None if self._backup is None else self._backup.begin(self._run(feeder))
+        if state is not None:
+            if self.params["epochs"] < state.epoch:
+                checks.fail(
+                    "fit", "epochs", f"at least {state.epoch}, which the run in `backup_dir` has finished",
+                    self.params["epochs"], ANEW,
+                )  # fmt: skip
+            self._restore(state)
+            self.model._initial_epoch = state.epoch  # where fit, which reads it right after this, begins
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Selects, when it is time, and publishes the epoch's rows."""
@@ -293,28 +300,31 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         """Decides, in the first epoch of a fit, whether it begins anew, continues, or resumes."""
         self.model._initial_epoch = None  # fit has read it; left set, every later fit would begin there
         if self._backup is not None and self._backup.epochs():
-            # Another callback may have restored other weights since, or an earlier epoch.
-            if epoch not in self._backup.epochs():
+            try:  # another callback may have restored other weights since, or an earlier epoch
+                state = self._backup.load(epoch)
+            except Damaged as error:
                 checks.fail(
                     OWNER, "backup_dir", f"a directory with the state of epoch {epoch}", self._backup.epochs(),
-                    "Remove it to begin anew, or resume from one of its epochs.",
+                    f"There, {error}. {ANEW}",
                 )  # fmt: skip
-            self._restore(self._backup.load(epoch))
+            self._restore(state)
         elif epoch == 0 or epoch != self._finished_epochs:
             self._labeller.begin()
             self.alarms_ = []
             self._rewinder = Rewinder()
 
     def _restore(self, state: State) -> None:
-        if len(state.arrays["label"]) != len(self.pool):
-            checks.fail(
-                OWNER, "backup_dir", f"a state of this pool's {len(self.pool)} rows", len(state.arrays["label"]),
-                "It belongs to another run: use one directory for each.",
-            )  # fmt: skip
         set_training_state(self.model, unnumbered("model", state.arrays))
         self._labeller.books = Books.restored(state.arrays, state.facts)
         self._rewinder = Rewinder.restored(state.arrays, state.facts["rewind"])
         self.alarms_ = [Alarm(**alarm) for alarm in state.facts["alarms"]]
+
+    def _run(self, feeder: TrainingSet) -> dict[str, str]:
+        """What must be the same to go on; a model's only once, since callbacks change settings such as its rate."""
+        if self._begun is None or self._begun[0] is not self.model:
+            self._begun = self.model, identity_of_model(self.model)
+        options = (self.start_epoch, self.every, self.max_iter, self.on_alarm)
+        return self._begun[1] | self._labeller.identity(feeder, options=options)
 
     def _labeled(self) -> Labeled:
         return self._feeder().labeled

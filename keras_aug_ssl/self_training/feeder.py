@@ -122,6 +122,12 @@ class TrainingSet(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self._steps
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What, besides rows and seed, decides what the batches hold."""
+        names = ("batch_size", "_steps", "_labeled_fraction", "_augment", "_augment_pseudo")
+        return {name: getattr(self, name) for name in names}
+
     def on_epoch_begin(self) -> None:
         """Notes that an epoch runs."""
         self._inside, self._turn = True, 0

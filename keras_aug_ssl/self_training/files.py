@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 import tempfile
 import weakref
@@ -13,12 +14,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.lib.io import tf_record
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.self_training import images
 from keras_aug_ssl.self_training.elements import Watch, are_batches, check_ends
-from keras_aug_ssl.self_training.sources import ArraySource
+from keras_aug_ssl.self_training.sources import ArraySource, digest, sampled
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 RECORD_HEADER, RECORD_FOOTER = 12, 4  # length and its checksum before the bytes of a record, their checksum after
 
 Decode = Callable[[tf.Tensor], Any]
@@ -32,10 +34,20 @@ class EncodedSource:
         read: from a row's number to its bytes.
         names: what a person knows each row by.
         decode: from a scalar string tensor to one example, in TensorFlow operations.
+        fault: from the bytes of a row that can't be decoded to a sentence that says what they are.
     """
 
-    def __init__(self, owner: str, read: Callable[[int], bytes], names: Sequence[Any], decode: Decode) -> None:
-        self._owner, self._read, self._names = owner, read, names
+    def __init__(
+        self,
+        owner: str,
+        read: Callable[[int], bytes],
+        names: Sequence[Any],
+        decode: Decode,
+        fault: Callable[[bytes], str] | None = None,
+    ) -> None:
+        self._owner, self._read, self._names, self._decode_one = owner, read, names, decode
+        self._fault = fault or (lambda content: "")
+        self._shapes: Any = None
         traced = tf.function(decode, autograph=False).get_concrete_function(tf.TensorSpec([], tf.string))
         signature = keras.tree.map_structure(lambda out: tf.TensorSpec(out.shape, out.dtype), traced.structured_outputs)
 
@@ -50,15 +62,42 @@ class EncodedSource:
 
     def take(self, rows: np.ndarray) -> Any:
         """Reads and decodes the given rows."""
-        encoded = tf.constant([self._read(int(row)) for row in rows], tf.string)
+        contents = [self._read(int(row)) for row in rows]
         try:
-            return keras.tree.map_structure(lambda part: part.numpy(), self._decode(encoded))
-        except tf.errors.InvalidArgumentError as error:
-            names = ", ".join(str(self.name(row)) for row in rows[:3])
-            checks.fail(
-                self._owner, "decode", "a function that gives every row one shape", str(error).splitlines()[0],
-                f"It failed among {names}, ... Pass decode= that resizes, as tf.image.resize does.",
-            )  # fmt: skip
+            taken = keras.tree.map_structure(lambda part: part.numpy(), self._decode(tf.constant(contents, tf.string)))
+        except tf.errors.OpError:
+            self._name_the_odd_one(rows, contents)
+            raise
+        shapes = [part.shape[1:] for part in keras.tree.flatten(taken)]
+        self._shapes = self._shapes or shapes
+        if shapes != self._shapes:
+            self._name_shape(rows[0], shapes, self._shapes)
+        return taken
+
+    def _name_the_odd_one(self, rows: np.ndarray, contents: Sequence[bytes]) -> None:
+        """Raises for the first row that can't be decoded, or else for the first that isn't of the commonest shape."""
+        found = []
+        for row, content in zip(rows, contents, strict=True):
+            try:
+                decoded = self._decode_one(tf.constant(content, tf.string))
+            except tf.errors.OpError as error:
+                reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip()
+                checks.fail(
+                    self._owner, "x", "rows that can be decoded", str(self.name(row)),
+                    f"{self._fault(content)} TensorFlow says: {reason} Mend it, leave it out, or pass decode=.".strip(),
+                )  # fmt: skip
+            found.append([tuple(part.shape) for part in keras.tree.flatten(decoded)])
+        common = max(found, key=found.count)
+        odd = next((place for place, shapes in enumerate(found) if shapes != common), None)
+        if odd is not None:
+            self._name_shape(rows[odd], found[odd], common)
+
+    def _name_shape(self, row: int, shapes: Any, common: Any) -> None:
+        shown, others = (each[0] if len(each) == 1 else each for each in (shapes, common))
+        checks.fail(
+            self._owner, "x", f"rows of one shape; others have {others}", f"{self.name(row)} of {shown}",
+            "Pass decode= that makes them equal: tf.io.decode_image with channels= and tf.image.resize.",
+        )  # fmt: skip
 
     def blocks(self, size: int) -> Iterator[Any]:
         """Reads and decodes all rows in order."""
@@ -69,6 +108,10 @@ class EncodedSource:
         """Returns file, or shard and place in it."""
         return self._names[int(row)]
 
+    def fingerprint(self) -> Any:
+        """Returns a digest of some rows' bytes, wherever their files lie."""
+        return digest(b"".join(digest(self._read(int(row))).encode() for row in sampled(len(self))))
+
 
 def image_source(owner: str, files: Sequence[Path], decode: Decode | None) -> EncodedSource:
     """Returns a source of image files.
@@ -78,12 +121,19 @@ def image_source(owner: str, files: Sequence[Path], decode: Decode | None) -> En
         files: their paths.
         decode: from a file's bytes to an image; None decodes to uint8 of the size and channels it has.
     """
+
+    def read(row: int) -> bytes:
+        content = files[row].read_bytes()
+        if decode is None and images.has_16_bits(content):
+            checks.fail(
+                owner, "x", "images of 8 bits a channel", files[row].as_posix(),
+                "It has 16. Keep them by decode=lambda file: tf.io.decode_png(file, dtype=tf.uint16), or cut them to 8 "
+                "by decode=lambda file: tf.io.decode_image(file, expand_animations=False).",
+            )  # fmt: skip
+        return content
+
     names = [path.as_posix() for path in files]
-    return EncodedSource(owner, lambda row: files[row].read_bytes(), names, decode or _decode_image)
-
-
-def _decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(encoded, expand_animations=False)
+    return EncodedSource(owner, read, names, decode or images.decode_image, images.fault)
 
 
 def record_source(owner: str, files: Sequence[Path], decode: Decode | None) -> EncodedSource:
@@ -108,10 +158,13 @@ def record_source(owner: str, files: Sequence[Path], decode: Decode | None) -> E
 
     def read(row: int) -> bytes:
         shard, index = place(row)
-        with files[shard].open("rb") as stream:
-            stream.seek(int(offsets[shard][index]))
-            (length,) = struct.unpack("<Q", stream.read(RECORD_HEADER)[:8])
-            return stream.read(length)
+        try:  # checks length and content by their checksums
+            return tf_record.tf_record_random_reader(str(files[shard])).read(int(offsets[shard][index]))[0]
+        except (tf.errors.DataLossError, IndexError):
+            checks.fail(
+                owner, "x", "TFRecord files as they were written", f"{files[shard].as_posix()}:{index}",
+                "The checksum of that record, counted from 0, is not that of its content: the file is damaged.",
+            )  # fmt: skip
 
     return EncodedSource(owner, read, _RecordNames(files, int(ends[-1]), place), decode)
 
@@ -131,22 +184,37 @@ class _RecordNames(Sequence[str]):
 
 
 def _record_offsets(owner: str, path: Path) -> np.ndarray:
-    """(N,) int64 places where the records of a shard begin."""
-    found, offset, size = [], 0, path.stat().st_size
+    """(N,) int64 places where the records of a shard begin; their lengths are those that were written."""
+    found, headers, offset, size = [], bytearray(), 0, path.stat().st_size
     with path.open("rb") as stream:
         while offset < size:
             stream.seek(offset)
-            header = stream.read(RECORD_HEADER)
-            length = struct.unpack("<Q", header[:8])[0] if len(header) == RECORD_HEADER else size
-            end = offset + RECORD_HEADER + length + RECORD_FOOTER
-            if end > size:
-                checks.fail(
-                    owner, "x", "whole, uncompressed TFRecord files", path.as_posix(),
-                    f"At byte {offset} there is no whole record: the file is compressed or was cut off.",
-                )  # fmt: skip
+            header = stream.read(RECORD_HEADER).ljust(RECORD_HEADER, b"\0")
             found.append(offset)
-            offset = end
+            headers += header
+            offset += RECORD_HEADER + int(struct.unpack("<Q", header[:8])[0]) + RECORD_FOOTER
+    wrong = _wrong_lengths(np.frombuffer(headers, np.uint8).reshape(-1, RECORD_HEADER))
+    if len(wrong) or offset != size:
+        record = int(wrong[0]) if len(wrong) else len(found) - 1
+        checks.fail(
+            owner, "x", "whole, uncompressed TFRecord files", f"{path.as_posix()}:{record}",
+            f"Where that record, counted from 0, should be, at byte {found[record]}, there is no whole one: the file "
+            "is compressed, cut off or damaged.",
+        )  # fmt: skip
     return np.asarray(found, np.int64)
+
+
+def _wrong_lengths(headers: np.ndarray) -> np.ndarray:
+    """(N, 12) uint8 headers -> (M,) those whose last four bytes aren't the masked CRC-32C of the first eight."""
+    table: Any = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        table = (table >> 1) ^ np.where(table & 1, np.uint32(0x82F63B78), np.uint32(0))
+    checksum: Any = np.full(len(headers), 0xFFFFFFFF, np.uint32)
+    for column in headers[:, :8].T:
+        checksum = table[(checksum ^ column) & 0xFF] ^ (checksum >> 8)
+    checksum = ~checksum
+    masked = ((checksum >> 15) | (checksum << 17)) + np.uint32(0xA282EAD8)
+    return np.flatnonzero(masked != np.ascontiguousarray(headers[:, 8:]).view("<u4")[:, 0])
 
 
 class DatasetSource(ArraySource):

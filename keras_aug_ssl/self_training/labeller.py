@@ -18,8 +18,9 @@ from keras_aug_ssl.meaning.labels import class_numbers, decisions
 from keras_aug_ssl.self_training import calibration, guards
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import CALIBRATED, Choice
-from keras_aug_ssl.self_training.feeder import Selected
+from keras_aug_ssl.self_training.feeder import Selected, TrainingSet
 from keras_aug_ssl.self_training.held_out import HeldOut
+from keras_aug_ssl.self_training.identity import identity_of_run
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.ledger import NEVER, NOT_FINITE
 from keras_aug_ssl.self_training.outputs import class_prior, read_outputs
@@ -280,6 +281,11 @@ class Labeller:
                 x = keras.tree.map_structure(tf.convert_to_tensor, rows.take(piece))
                 found.append(self.outputs.probabilities(route(self._model, x, True)).numpy().argmax(axis=1))
         return np.concatenate(found)
+
+    def identity(self, feeder: TrainingSet, **options: Any) -> dict[str, str]:
+        """Returns what tells this run from others; see `identity_of_run`."""
+        holdout = None if self._holdout is None else [self._holdout.rows.arrays, self._holdout.labels]
+        return identity_of_run(self.choice, self.pool, feeder, holdout=holdout, **options)
 
     def logs(self) -> dict[str, float]:
         """Returns what `History` keeps of an epoch."""

@@ -15,6 +15,9 @@ from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
 from keras_aug_ssl.self_training.ledger import NEVER, NO_LABEL, REASONS, Ledger
 from keras_aug_ssl.self_training.pool import UnlabeledPool
+from keras_aug_ssl.writing import replacing
+
+ESCAPED = "backslashreplace"  # the name of a file need not be UTF-8, as what is written here has to be
 
 
 class Table:
@@ -61,7 +64,7 @@ class Table:
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes a file with a line of names and a line for each row."""
-        with open(path, "w", newline="", encoding="utf-8") as stream:
+        with replacing(path) as draft, draft.open("w", newline="", encoding="utf-8", errors=ESCAPED) as stream:
             writer = csv.writer(stream)
             flat = self._flat()
             writer.writerow(flat)
@@ -78,7 +81,9 @@ class Table:
             from pyarrow import parquet
         except ImportError as error:
             raise ImportError("Table.to_parquet needs pyarrow: pip install pyarrow") from error
-        parquet.write_table(pyarrow.table({name: pyarrow.array(column) for name, column in self._flat().items()}), path)
+        table = pyarrow.table({name: pyarrow.array(_in_utf_8(column)) for name, column in self._flat().items()})
+        with replacing(path) as draft:
+            parquet.write_table(table, draft)
 
     def to_pandas(self) -> Any:
         """Returns a `pandas.DataFrame`.
@@ -99,6 +104,10 @@ class Table:
             parts = {name: column} if column.ndim == 1 else {f"{name}_{i}": part for i, part in enumerate(column.T)}
             flat |= parts
         return flat
+
+
+def _in_utf_8(column: np.ndarray) -> Any:
+    return [text.encode(errors=ESCAPED).decode() for text in column] if column.dtype.kind == "U" else column
 
 
 def table_of(pool: UnlabeledPool, ledger: Ledger) -> Table:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from keras_aug_ssl import checks
+
+READ_WHOLE, SAMPLED = 2**26, 512
+"""Of arrays of more bytes, and of pools of files, so many rows, evenly from all, stand for the others in a digest."""
 
 RELEASE_EVERY = 2**24
 """Bytes of a memory map that are read before its pages are given back, which costs as much as reading a few."""
@@ -34,6 +39,9 @@ class Source(Blocks, Protocol):
     def name(self, row: int) -> Any:
         """Returns what a person knows the row by."""
 
+    def fingerprint(self) -> Any:
+        """Returns what tells these rows from others, as JSON takes it."""
+
 
 class ArraySource:
     """Rows of arrays in memory or memory-mapped, all of one length.
@@ -52,7 +60,10 @@ class ArraySource:
         if not leaves or any(leaf.ndim < 1 for leaf in leaves):
             checks.fail(owner, name, "an array, or a dict or tuple of arrays, whose first axis is the example", x)
         if any(leaf.dtype.kind in "OSU" for leaf in leaves):
-            checks.fail(owner, name, "an array of numbers", [str(leaf.dtype) for leaf in leaves], error=TypeError)
+            checks.fail(
+                owner, name, "an array of numbers", [str(leaf.dtype) for leaf in leaves],
+                "For files pass a list of their paths.", error=TypeError,
+            )  # fmt: skip
         if len({len(leaf) for leaf in leaves}) > 1:
             checks.fail(owner, name, "arrays of one length", [leaf.shape for leaf in leaves])
         self._maps = [leaf for leaf in leaves if isinstance(leaf, np.memmap)]
@@ -80,6 +91,12 @@ class ArraySource:
         """Returns the position."""
         return int(row)
 
+    def fingerprint(self) -> Any:
+        """Returns digests of the arrays, in their order."""
+        found = [digest_of_array(leaf) for leaf in keras.tree.flatten(self.arrays)]
+        self._release()
+        return found
+
     def _release(self) -> None:
         for leaf in self._maps:
             pages = getattr(leaf, "_mmap", None)
@@ -101,6 +118,37 @@ def _as_structure(x: Any) -> Any:
 
 def _as_array(leaf: Any) -> np.ndarray:
     return leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+
+
+def digest_of_array(array: np.ndarray) -> list[Any]:
+    """Type, shape and content; of a large array, some rows."""
+    rows = array if array.nbytes <= READ_WHOLE else array[sampled(len(array))]
+    return [str(array.dtype), list(array.shape), digest(rows.tobytes())]
+
+
+def sampled(size: int) -> np.ndarray:
+    """(M,) rows that stand for `size` ones: all, or evenly spaced ones with the first and the last."""
+    return np.unique(np.linspace(0, size - 1, min(size, SAMPLED)).astype(np.int64))
+
+
+def digest(content: bytes) -> str:
+    """A short text that other content doesn't have."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def memory_map(owner: str, path: Path) -> np.ndarray:
+    """Returns the array of a `.npy` file, read from disk only where it is used.
+
+    Raises:
+        ValueError: there is no such file, or it isn't whole, or holds no numbers.
+    """
+    if path.suffix != ".npy" or not path.is_file():
+        checks.fail(owner, "x", "a .npy file that exists", path.as_posix())
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError) as error:
+        reason = f"It can't be read: {str(error).rstrip('.')}." if path.stat().st_size else "The file is empty."
+        checks.fail(owner, "x", "a whole .npy file of numbers", path.as_posix(), reason)
 
 
 def describe(x: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import math
 import os
 import warnings
@@ -18,10 +17,12 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import encode
-from keras_aug_ssl.self_training.backup import Backup, State, numbered, unnumbered
+from keras_aug_ssl.self_training.augmenting import parameters_of
+from keras_aug_ssl.self_training.backup import ANEW, Backup, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books import Books
 from keras_aug_ssl.self_training.choice import as_choice
 from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
+from keras_aug_ssl.self_training.identity import identity_of_model
 from keras_aug_ssl.self_training.labeled import Labeled
 from keras_aug_ssl.self_training.labeller import Labeller
 from keras_aug_ssl.self_training.report import Outcome
@@ -98,7 +99,7 @@ class SelfTrainer(Outcome):
         self._build_model, self._holdout = build_model, holdout
         self.rounds = checks.integer(OWNER, "rounds", rounds, 0)
         self.reinitialize = bool(reinitialize)
-        self._backup = None if backup_dir is None else Backup(backup_dir)
+        self._backup = None if backup_dir is None else Backup(backup_dir, OWNER)
 
     def fit(
         self,
@@ -132,7 +133,7 @@ class SelfTrainer(Outcome):
             Itself.
         """
         epochs = checks.integer(OWNER, "epochs", epochs, 1)
-        known = inspect.signature(make_training_set).parameters
+        known = parameters_of(make_training_set)
         for name in feeding:
             if name not in known:
                 raise TypeError(f"{OWNER}: fit takes no argument `{name}`. Besides its own it takes {list(known)[5:]}.")
@@ -140,8 +141,10 @@ class SelfTrainer(Outcome):
         self._board = Board()
         self._feeder = make_training_set(OWNER, self._labeller, self._board, x, y, **feeding)
         self._run = _Run()
-        finished = [] if self._backup is None else self._backup.epochs()
-        model = self._resume(self._backup.load(finished[-1])) if self._backup and finished else self._model(0)
+        model = self._model(0)
+        state = None if self._backup is None else self._backup.begin(self._identity(model, epochs))
+        if state is not None:
+            model = self._resume(state, model)
         for number in range(self._run.finished, self.rounds + 1):
             if number:
                 self._check_finite(number - 1)
@@ -211,7 +214,7 @@ class SelfTrainer(Outcome):
         return run.best_model
 
     def _model(self, number: int) -> keras.Model:
-        parameters = inspect.signature(self._build_model).parameters.values()
+        parameters = parameters_of(self._build_model).values()
         # One with a default means something else: a width, a rate.
         asks = any(each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD for each in parameters)
         model = self._build_model(number) if asks else self._build_model()
@@ -228,10 +231,20 @@ class SelfTrainer(Outcome):
         facts = books.numbers() | {"scores": run.scores, "histories": run.histories, "best": run.best}
         backup.save(run.finished, facts, arrays)
 
-    def _resume(self, state: State) -> keras.Model:
-        """Puts the books back and returns the model of the last finished training of an interrupted run."""
-        model = self._model(state.epoch - 1)
+    def _identity(self, model: keras.Model, epochs: int) -> dict[str, str]:
         self._labeller.use(model, self._feeder.labeled, self._feeder.batch_size)  # builds it
+        return identity_of_model(model) | self._labeller.identity(self._feeder, options=(epochs, self.reinitialize))
+
+    def _resume(self, state: State, model: keras.Model) -> keras.Model:
+        """Puts the books back and returns the model of the last finished training of an interrupted run."""
+        if state.epoch > self.rounds + 1:
+            checks.fail(
+                OWNER, "rounds", f"at least {state.epoch - 1}, which the run in `backup_dir` has finished", self.rounds,
+                ANEW,
+            )  # fmt: skip
+        if self.reinitialize:
+            model = self._model(state.epoch - 1)
+        self._labeller.use(model, self._feeder.labeled, self._feeder.batch_size)
         set_training_state(model, unnumbered("model", state.arrays))
         self._labeller.books = Books.restored(state.arrays, state.facts)
         best = unnumbered("best", state.arrays)

@@ -13,6 +13,7 @@ from keras_aug_ssl.study import pictures
 from keras_aug_ssl.study.methods import Method, augmentation
 from keras_aug_ssl.study.results import Results
 from keras_aug_ssl.study.tasks import Images
+from keras_aug_ssl.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,8 @@ def write(results: Results, images: Images, folder: str | Path, methods: Sequenc
     found.append(("Attacked images", _picture(grid, ATTACKED)))
     found.append(("Settings and versions", _settings(results)))
     file = Path(folder) / "index.html"
-    file.write_text(pages.page("From few labels to a robust model", found), encoding="utf-8")
+    with replacing(file) as draft:
+        draft.write_text(pages.page("From few labels to a robust model", found), encoding="utf-8")
     return file
 
 

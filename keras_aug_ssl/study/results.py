@@ -1,7 +1,6 @@
 """What a study was asked and what it has found so far, kept in one file that a killed run cannot spoil.
 
-`results.json` is rewritten after every finished row: to a temporary file first, then moved over the old one, so a
-reader sees the old rows or the new ones and nothing between.
+`results.json` is rewritten after every finished row, as a whole: a reader sees the old rows or the new ones.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.writing import replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +124,7 @@ class Results:
     """
 
     def __init__(self, folder: str | Path, settings: Settings, versions: dict[str, str]) -> None:
+        _check_folder(Path(folder))
         self.path = Path(folder) / "results.json"
         self.settings = settings
         self.versions = versions
@@ -134,8 +135,8 @@ class Results:
         return next((row for row in self.rows if (row.method, row.seed) == (method, seed)), None)
 
     def add(self, row: Row) -> None:
-        """Keeps a finished row and writes the file."""
-        self.rows.append(row)
+        """Keeps a finished row, in place of an older one of that method and seed, and writes the file."""
+        self.rows = [old for old in self.rows if (old.method, old.seed) != (row.method, row.seed)] + [row]
         content = {
             "settings": dataclasses.asdict(self.settings),
             "versions": self.versions,
@@ -143,9 +144,8 @@ class Results:
             "summary": [dataclasses.asdict(summary) for summary in self.summaries()],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".json.tmp")
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path)
+        with replacing(self.path) as draft:
+            draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def asked(self) -> list[Row]:
         """The rows of the seeds this run asks for; a folder may hold more from a longer one."""
@@ -175,6 +175,13 @@ class Results:
                 "Choose another folder, or remove this one."
             )
         return rows
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises unless one can write in the folder, which need not be there yet."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{there} is no folder one can write in; choose another folder for the study.")
 
 
 def _summary(method: str, rows: Sequence[Row]) -> Summary:

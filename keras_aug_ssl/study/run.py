@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_aug_ssl
+from keras_aug_ssl import writing
 from keras_aug_ssl.adversarial import PGD
 from keras_aug_ssl.study.methods import Method
 from keras_aug_ssl.study.progress import Progress, best_progress
@@ -46,13 +48,17 @@ def run_study(
 
     Raises:
         ValueError: the folder holds another study, or the images cannot give that many labels.
+        BlockingIOError: another process runs a study in the folder.
     """
     results = Results(folder, settings, versions())
-    with progress(settings.seeds * len(methods)) as display:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with writing.locked(Path(folder)), progress(settings.seeds * len(methods)) as display:
         for seed in range(settings.seeds):
             task = images.task(settings.labels, seed)
             for method in methods:
                 row = results.find(method.name, seed)
+                if row is not None and not _attacked_are_whole(Path(folder), row):
+                    row = None  # the report shows them
                 kept = row is not None
                 display.row_started(method.title, seed, settings.steps)
                 if row is None:
@@ -83,10 +89,20 @@ def _train_and_test(method: Method, task: Task, settings: Settings, folder: Path
     x_shown = result.x_adv[shown(task.y_test)]
     for place in ("models", "attacked"):
         (folder / place).mkdir(parents=True, exist_ok=True)
-    model.save(folder / "models" / f"{method.name}-{task.seed}.keras")
-    np.savez(folder / "attacked" / f"{method.name}-{task.seed}.npz", x=x_shown, read_as=classes(model, x_shown))
+    with writing.replacing(folder / "models" / f"{method.name}-{task.seed}.keras") as draft:
+        model.save(draft)
+    with writing.replacing(folder / "attacked" / f"{method.name}-{task.seed}.npz") as draft:
+        np.savez(draft, x=x_shown, read_as=classes(model, x_shown))
     clean = float(np.mean(classes(model, task.x_test) == task.y_test))
     return Row(method.name, task.seed, clean, result.robust_accuracy, seconds, tuple(rounds))
+
+
+def _attacked_are_whole(folder: Path, row: Row) -> bool:
+    try:
+        with zipfile.ZipFile(folder / "attacked" / f"{row.method}-{row.seed}.npz") as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def classes(model: keras.Model, x: np.ndarray) -> np.ndarray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from keras_aug_ssl import data
+from keras_aug_ssl import data, writing
 
 
 class TinyImages(tfds.core.GeneratorBasedBuilder):
@@ -59,6 +60,34 @@ class BreaksHalfway(TinyImages):
     def _generate_examples(self):
         yield from list(super()._generate_examples())[:5]
         raise ConnectionError("the server went away")
+
+
+class Meanwhile(TinyImages):
+    """Fails after another has prepared the same set, which here runs in the middle of it."""
+
+    STARTED = []
+
+    def _generate_examples(self):
+        yield from list(super()._generate_examples())
+        if len(self.STARTED) == 1:
+            self.STARTED.append("again")
+            data.load("meanwhile", data_dir=self.STARTED[0])
+            raise ConnectionError("the server went away")
+
+
+class WithArchive(TinyImages):
+    """Needs an archive, which it gets only where it has none yet."""
+
+    FETCHED = []
+
+    def _split_generators(self, dl_manager):
+        place = self.data_path.parents[1] / "downloads"
+        for archive in (place / self.name / "archive.tar", place / "extracted" / "TAR.archive" / "1.txt"):
+            if not archive.exists():
+                archive.parent.mkdir(parents=True, exist_ok=True)
+                archive.write_text("whole")
+                self.FETCHED.append(archive.name)
+        return super()._split_generators(dl_manager)
 
 
 class Interrupted(BreaksHalfway):
@@ -156,6 +185,50 @@ def test_failure_halfway_leaves_what_was_there_and_nothing_else(name, error, tmp
     assert files(tmp_path) == before and kept.read_text() == "from before"
     if error is RuntimeError:
         assert all(part in str(caught.value) for part in ("'breaks_halfway'", str(tmp_path), "the server went away"))
+
+
+def test_a_failure_leaves_what_another_has_prepared_meanwhile(tmp_path):
+    Meanwhile.STARTED[:] = [tmp_path]
+    with pytest.raises(RuntimeError, match="the server went away"):
+        data.load("meanwhile", data_dir=tmp_path)
+    finished = files(tmp_path / "meanwhile")
+    assert len(finished) > 3
+    loaded = data.load("meanwhile", data_dir=tmp_path)
+    assert len(loaded.train.x) == 10 and files(tmp_path / "meanwhile") == finished
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_of_two_that_prepare_a_set_both_have_it(tmp_path):
+    Meanwhile.STARTED[:] = [tmp_path]
+
+    class Both(Meanwhile):
+        def _generate_examples(self):
+            yield from list(TinyImages._generate_examples(self))
+            if len(self.STARTED) == 1:
+                self.STARTED.append("again")
+                data.load("both", data_dir=self.STARTED[0])
+
+    assert len(data.load("both", data_dir=tmp_path).train.x) == 10
+    assert len(Meanwhile.STARTED) == 2 and not list(tmp_path.glob(".*"))
+
+
+def test_downloads_are_kept_and_used_again(tmp_path):
+    data.load("with_archive", data_dir=tmp_path)
+    assert WithArchive.FETCHED == ["archive.tar", "1.txt"]
+    shutil.rmtree(tmp_path / "with_archive" / "1.0.0")
+    data.load("with_archive", data_dir=tmp_path)
+    assert WithArchive.FETCHED == ["archive.tar", "1.txt"]
+    for name in ("with_archive/archive.tar", "extracted/TAR.archive/1.txt"):
+        path = tmp_path / "downloads" / name
+        assert path.read_text() == "whole" and not path.is_symlink() and not path.parent.is_symlink()
+
+
+@pytest.mark.skipif(writing.fcntl is None, reason="no locks here")
+def test_what_a_killed_process_left_is_swept_up(tmp_path):
+    left = tmp_path / f"{writing.DRAFT}1" / "tiny_images" / "incomplete.ABC_1.0.0"
+    left.mkdir(parents=True)
+    data.load("tiny_images", data_dir=tmp_path)
+    assert not [path for path in files(tmp_path) if "incomplete" in path or writing.DRAFT in path]
 
 
 def test_failure_removes_directories_it_made(tmp_path):

@@ -50,6 +50,19 @@ def test_an_augmentation_must_be_callable():
         training_set(augment="flip")
 
 
+class WithoutSignature:
+    __signature__ = "none"
+
+    def __call__(self, x):
+        return -x
+
+
+@pytest.mark.parametrize("augment", [WithoutSignature(), np.negative])
+def test_an_augmentation_needs_no_python_signature(augment):
+    made = training_set(augment=augment, augment_pseudo=augment)
+    np.testing.assert_array_equal(np.sort(made[0][0], axis=None)[0], -training_set()[0][0].max())
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

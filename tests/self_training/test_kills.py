@@ -38,15 +38,15 @@ resume.fit(*resume.setting(sys.argv[1]), Kill())
 KILL_IN_A_WRITE = (
     PREPARE
     + """
-from keras_aug_ssl.self_training import backup
+from keras_aug_ssl import writing
 from tests.self_training import test_resume as resume
-flush, calls = backup._flush, []
+flush, calls = writing.flush, []
 def dying(path):
     calls.append(path)
     if len(calls) == 14:  # two parts, the draft and the directory for each epoch
         os.kill(os.getpid(), signal.SIGKILL)
     flush(path)
-backup._flush = dying
+writing.flush = dying
 resume.fit(*resume.setting(sys.argv[1]))
 """
 )
@@ -134,6 +134,19 @@ def test_killed_while_training(tmp_path):
 
 def test_killed_while_writing(tmp_path):
     killed_and_resumed(KILL_IN_A_WRITE, tmp_path)
+
+
+SPOILT = (
+    PREPARE
+    + """
+from tests.self_training.kill_points import kill_and_compare
+print(sum(kill_and_compare(5, seed=4).values()))
+"""
+)
+
+
+def test_killed_anywhere_and_spoilt_in_between_ends_like_one_left_alone():
+    assert int(python(SPOILT).stdout.splitlines()[-1]) > 5
 
 
 def test_two_hundred_kills_lose_and_duplicate_no_row(tmp_path):

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.self_training.backup import Backup
-from tests.self_training.cases import clusters, equal_weights, network, run
+from tests.self_training.cases import clusters, equal_weights, network
 
 X, Y, POOL, HIDDEN = clusters()
 EPOCHS = 6
@@ -124,14 +123,6 @@ def test_a_finished_run_that_was_killed_before_its_end_has_its_pool(tmp_path, un
     same_end(resumed, uninterrupted)
 
 
-def test_the_backup_of_another_run_is_refused(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        fit(*setting(tmp_path), Interrupt(3, 1))
-    st = kas.SelfTraining(POOL[:50], backup_dir=tmp_path)
-    with pytest.raises(ValueError, match="`backup_dir` must be a state of this pool's 50 rows"):
-        run(st)
-
-
 def test_a_backup_that_lacks_the_epoch_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(*setting(tmp_path), Interrupt(4, 1))
@@ -143,16 +134,3 @@ def test_a_backup_that_lacks_the_epoch_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match="`backup_dir` must be a directory with the state of epoch 1"):
         fit(st, model, Elsewhere())
-
-
-def test_drafts_are_swept_and_two_states_kept(tmp_path):
-    backup = Backup(tmp_path / "new" / "place")
-    for epoch in range(1, 5):
-        (backup.directory / "writing-000009").mkdir(parents=True)
-        backup.save(epoch, {"round": epoch}, {"label": np.arange(epoch)})
-        assert backup.epochs() == list(range(max(1, epoch - 1), epoch + 1))
-        assert {path.name for path in backup.directory.iterdir()} == {f"epoch-{e:06d}" for e in backup.epochs()}
-    backup.save(4, {"round": 9}, {"label": np.arange(9)})
-    assert backup.load(4).facts == {"round": 9} and len(backup.load(4).arrays["label"]) == 9
-    backup.clear()
-    assert not backup.epochs()

@@ -60,3 +60,17 @@ def test_curves_without_any_pseudo_label():
     counts, truth = plots.pseudo_label_curves({"seed 0": empty}).axes
     assert truth.get_ylim() == (0, 100)
     assert counts.get_ylim() == (0, 1)
+
+
+def test_texts_with_dollars_are_no_formulas():
+    name = "$x^{$"
+    figures = [
+        plots.image_grid(
+            [[np.zeros((4, 4))]], title=name, row_titles=[name], column_titles=[name], captions=[[(name, True)]]
+        ),
+        plots.accuracy_bars([name], {name: [(0.5, 0.0)]}, title=name),
+        plots.pseudo_label_curves({name: {"step": [1], "count": [1], "accuracy": [0.5]}}, title=name),
+        plots.accuracy_curves({name: {0.0: 0.5}}, xlabel=name, title=name),
+    ]
+    for figure in figures:
+        pixels(figure)

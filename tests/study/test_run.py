@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_aug_ssl import writing
 from keras_aug_ssl.study import Results, Row, Settings, run_study, versions
 from keras_aug_ssl.study.progress import LiveProgress, Progress
 from keras_aug_ssl.study.run import classes
@@ -49,6 +50,24 @@ def test_interrupted_and_resumed_equals_uninterrupted(images, calls, tmp_path):
     calls.break_at = None
     assert run(images, tmp_path / "parts", [calls.method("a")]) == whole
     assert calls.trained == [("a", 0), ("a", 1)]
+
+
+def test_a_row_whose_pictures_are_gone_is_made_again(images, calls, tmp_path):
+    rows = run(images, tmp_path, [calls.method("a")])
+    (tmp_path / "attacked" / "a-0.npz").unlink()
+    cut_off = tmp_path / "attacked" / "a-1.npz"
+    cut_off.write_bytes(cut_off.read_bytes()[:200])
+    assert run(images, tmp_path, [calls.method("a")]) == rows
+    assert calls.trained == [("a", 0), ("a", 1)] * 2
+
+
+@pytest.mark.skipif(writing.fcntl is None, reason="no locks here")
+def test_a_folder_is_one_studys_at_a_time(images, calls, tmp_path):
+    tmp_path.mkdir(exist_ok=True)
+    with writing.locked(tmp_path), pytest.raises(BlockingIOError):
+        run(images, tmp_path, [calls.method("a")])
+    assert not calls.trained
+    assert run(images, tmp_path, [calls.method("a")])
 
 
 def test_seeds_have_their_own_labels_and_share_the_test(images):
