@@ -80,7 +80,7 @@ class AdversarialTraining(keras.Model):
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains like `keras.Model.fit`, on adversarial examples; arrays are checked against the attack's bounds."""
-        if x is not None and not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
+        if x is not None and all(hasattr(part, "__array__") for part in tf.nest.flatten(x)):  # no generator, no data set
             attacked, _ = Inputs("AdversarialTraining", x, self.input_name).split(x)
             check_inputs("AdversarialTraining", np.asarray(attacked), self.attack.bounds)
         return super().fit(x, *args, **kwargs)
