@@ -211,8 +211,10 @@ class Attack:
         seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
         rows = {"x": tf.cast(x, tf.float32), "y": encode_in_graph(victim.head, y), "others": others}
         problem = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
+        # Published methods train on cross-entropy as it is.
+        objective = objectives.log_odds if problem.objective is objectives.sharp_log_odds else problem.objective
         # Keras compiles training with XLA on GPUs, which needs fixed shapes, and may run several steps in a loop.
-        return dataclasses.replace(problem, compact=False, looped=True)
+        return dataclasses.replace(problem, objective=objective, compact=False, looped=True)
 
     def perturb(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Any:
         """Adversarial inputs for one batch, in the structure of `x`; arguments as for `problem`."""

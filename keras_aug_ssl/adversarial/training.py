@@ -94,6 +94,7 @@ class AdversarialTraining(keras.Model):
         """One batch: the attack, then the method's loss; several times for "free"."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         victim = self.victim(batch.x)
+        self.method.check(victim.head)
         x, others = victim.inputs.split(batch.x)
         x = tf.cast(x, tf.float32)
         _assert_inside(x, self.attack.bounds)
