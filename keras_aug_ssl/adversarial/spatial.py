@@ -109,8 +109,10 @@ class SpatialAttack(Attack):
         where = resample.cells(x, y, size, "constant")
         fill = tf.reduce_min(tf.where(tf.math.is_finite(problem.limits.low), problem.limits.low, 0.0))
         moved = resample.bilinear(problem.x, where, "constant", fill)
+        change = problem.masked(moved - problem.x)
+        # Unmoved, the picture is the original to the bit, and still has the gradient of the one that moves.
         still = spread(tf.reduce_all(pose == 0.0, axis=1), moved)
-        return tf.where(still, problem.x, problem.x + problem.masked(moved - problem.x))
+        return problem.x + tf.where(still, change - tf.stop_gradient(change), change)
 
     def _most(self, problem: Problem) -> tf.Tensor:
         height, width = problem.x.shape[1], problem.x.shape[2]

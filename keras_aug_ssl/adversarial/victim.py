@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial import heads
+from keras_aug_ssl.adversarial.freshness import state_of
 
 # Graphs live as long as the model they attack. A victim holds its model weakly, or it would keep its own key alive.
 _VICTIMS: weakref.WeakKeyDictionary[keras.Model, dict[Any, Victim]] = weakref.WeakKeyDictionary()
@@ -27,12 +28,10 @@ class Inputs:
     """
 
     def __init__(self, owner: str, x: Any, name: str | int | None):
-        self.kind: type | None = None
+        self.kind: type | None = type(x) if several(x) else None
         names: list[Any] = [None]
-        if isinstance(x, (list, tuple)) and not (x and np.ndim(x[0]) == 0):
-            self.kind, names = type(x), list(range(len(x)))
-        elif isinstance(x, dict):
-            self.kind, names = dict, sorted(x)
+        if self.kind is not None:
+            names = sorted(x) if isinstance(x, dict) else list(range(len(x)))
         if len(names) == 1 and name is None:
             name = names[0]
         self.name = checks.one_of(owner, "input_name", name, names)
@@ -52,7 +51,14 @@ class Inputs:
         if self.kind is None:
             return attacked
         parts = {self.name: attacked, **dict(zip(self.others, others, strict=True))}
-        return parts if self.kind is dict else self.kind(parts[name] for name in sorted(parts))
+        return parts if issubclass(self.kind, dict) else self.kind(parts[name] for name in sorted(parts))
+
+
+def several(x: Any) -> bool:
+    """Whether `x` is a dict, list or tuple of inputs, and not one input, be it in nested lists of numbers."""
+    if isinstance(x, (list, tuple)):
+        return len(x) > 0 and all(np.ndim(part) > 0 and hasattr(part, "__array__") for part in x)
+    return isinstance(x, dict)
 
 
 class Victim:
@@ -63,9 +69,16 @@ class Victim:
         self.inputs = inputs
         self.compiled_loss = loss
         self.graphs: dict[Any, Callable[..., Any]] = {}
+        _check_stateless(owner, model)
         # One example, run eagerly: builds a model that isn't yet, and shows the shape of the outputs.
         first = tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:1]), x)
         self.head = heads.read_head(owner, model, loss, model(first, training=False))
+        if self.head.kind == heads.CLASSES and self.head.units == 1:
+            checks.fail(
+                owner, "model", "a model of at least two classes", model.name,
+                "A softmax of one unit is always 1; for a yes or no end with Dense(1, \"sigmoid\").",
+            )  # fmt: skip
+        self.state = state_of(model)
 
     @property
     def model(self) -> keras.Model:
@@ -75,13 +88,37 @@ class Victim:
             raise ReferenceError("The attacked model no longer exists.")
         return model
 
+    def graph(self, key: Any, trace: Callable[[], Any]) -> Any:
+        """The graph called `key`: what `trace` returned when it was first asked for."""
+        if key not in self.graphs:
+            self.graphs[key] = trace()
+            self.state = state_of(self.model)  # layers that count or keep their calls changed it themselves
+        return self.graphs[key]
+
     def scores(self, attacked: tf.Tensor, others: list[tf.Tensor]) -> tf.Tensor:
         """Logits (B, K) float32 in inference mode, or the predictions of a regression model."""
         return self.head.scores(self.model(self.inputs.join(attacked, others), training=False))
 
 
+def _check_stateless(owner: str, model: keras.Model) -> None:
+    """Raises for a model whose outputs depend on what it saw before."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            checks.fail(
+                owner, "model", "a model that remembers nothing from one call to the next", model.name,
+                f"Its layer {layer.name!r} is stateful: build the model with stateful=False and give that one the "
+                "weights, by set_weights(model.get_weights()).",
+            )  # fmt: skip
+
+
+def concrete(run: Callable[..., Any], signature: Sequence[Any], jit_compile: bool | None = None) -> Any:
+    """Traces `run`. TensorFlow would take functions that are made in one place for one that is traced too often."""
+    graph = tf.function(run, input_signature=signature, autograph=False, jit_compile=jit_compile)
+    return graph.get_concrete_function()
+
+
 def victim_of(owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name: str | int | None = None) -> Victim:
-    """Returns the victim for `model`, the same one as before while the model is compiled and built as before.
+    """Returns the victim for `model`, the same one as before while the model is as before but for values of weights.
 
     Args:
         owner: who asks, for errors.
@@ -98,10 +135,9 @@ def victim_of(owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name:
         checks.fail(owner, "x", "an array of numbers", dtype, error=TypeError)
     if not isinstance(loss, keras.losses.Loss):
         loss = getattr(model, "loss", None)
-    # Sequential.add and a new compile change the answers; a fit does not.
-    key = (id(loss) if not isinstance(loss, str) else loss, len(model.weights), inputs.key)
+    key = (id(loss) if not isinstance(loss, str) else loss, inputs.key)
     known = _VICTIMS.setdefault(model, {})
-    if key not in known:
+    if key not in known or known[key].state != state_of(model):
         known[key] = Victim(owner, model, inputs, x, loss)
     return known[key]
 

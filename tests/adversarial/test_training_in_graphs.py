@@ -1,4 +1,4 @@
-"""Adversarial training as users run it: in graphs, on batches of a static size and not, from every source, on replicas."""
+"""Adversarial training as users run it: in graphs, on batches of any size, from every source, on replicas."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def losses(trainer, x, y, **options):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_inputs(method):
-    """Keras gives batches a static size where it divides the length of the arrays, and a dynamic one where it doesn't."""
+    """Keras gives batches a static size where it divides the length of the arrays, else a dynamic one."""
     trainer = kas.AdversarialTraining(two_inputs(), kas.PGD(0.1, steps=2), method, input_name="a")
     trainer.compile("sgd", LOGITS, jit_compile=False)
     for count in (8, 9):
