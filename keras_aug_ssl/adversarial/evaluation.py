@@ -161,9 +161,11 @@ class _Worst:
         self.job = job
         self.wrong = [job.wrong] * count
         self.x = [job.x] * count
+        self.left = [_accuracy(job.wrong)] * count
 
     def meet(self, place: int, wrong: np.ndarray, x: Any) -> None:
         """Notes points (N, ...) inside the epsilon number `place`."""
+        self.left[place] = min(self.left[place], _accuracy(wrong))
         worse = wrong > self.wrong[place]
         self.wrong[place] = np.where(worse, wrong, self.wrong[place])
         if self.job.is_random:
@@ -174,8 +176,7 @@ class _Worst:
         for place in range(1, len(self.wrong)):  # a larger ball holds the smaller ones
             self.meet(place, self.wrong[place - 1], self.x[place - 1])
         wrong = [self.job.errors(self.job.model, x) for x in self.x] if self.job.is_random else self.wrong
-        left = [_accuracy(self.job.wrong), *map(_accuracy, wrong)]
-        return np.minimum.accumulate(left)[1:].tolist()
+        return np.minimum.accumulate(np.minimum(self.left, [*map(_accuracy, wrong)])).tolist()
 
 
 def _choose(chosen: np.ndarray, new: Any, old: Any) -> Any:

@@ -17,6 +17,7 @@ from keras_aug_ssl.adversarial.problem import Found, Problem
 from keras_aug_ssl.kernels import geometry, resample
 
 State = dict[str, Any]
+_ASIDE = 1e-3  # degrees and pixels
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -85,8 +86,11 @@ class SpatialAttack(Attack):
     def _climb(self, most: tf.Tensor) -> Any:
         """One gradient step over angle and shifts, of a share of their limits that shrinks from a tenth."""
 
+        # Shifts by whole pixels, and none at all, lie on the kinks of bilinear weights, where gradients are zero.
+        aside = _ASIDE * tf.minimum(most, 1.0)
+
         def body(problem: Problem, state: State, i: tf.Tensor) -> tuple[State, tf.Tensor]:
-            pose = state["pose"]
+            pose = state["pose"] + tf.where(state["pose"] > 0.0, -aside, aside)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(pose)
                 x = problem.clip(self._moved(problem, pose))
@@ -109,10 +113,8 @@ class SpatialAttack(Attack):
         where = resample.cells(x, y, size, "constant")
         fill = tf.reduce_min(tf.where(tf.math.is_finite(problem.limits.low), problem.limits.low, 0.0))
         moved = resample.bilinear(problem.x, where, "constant", fill)
-        change = problem.masked(moved - problem.x)
-        # Unmoved, the picture is the original to the bit, and still has the gradient of the one that moves.
         still = spread(tf.reduce_all(pose == 0.0, axis=1), moved)
-        return problem.x + tf.where(still, change - tf.stop_gradient(change), change)
+        return tf.where(still, problem.x, problem.x + problem.masked(moved - problem.x))
 
     def _most(self, problem: Problem) -> tf.Tensor:
         height, width = problem.x.shape[1], problem.x.shape[2]

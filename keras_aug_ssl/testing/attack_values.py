@@ -55,12 +55,23 @@ def no_radius_no_change(subject: AttackSubject) -> None:
 @register(LAWS, "exact on a linear model", lambda subject: subject.has_ball)
 def exact_on_a_linear_model(subject: AttackSubject) -> None:
     """There the margin falls by epsilon times the slope's dual norm, or the boundary is margin / dual norm away."""
+    _exact(subject, WIDE)
+
+
+@register(LAWS, "bounds may be infinite", lambda subject: subject.has_ball)
+def bounds_may_be_infinite(subject: AttackSubject) -> None:
+    """Without bounds, and with a lower one alone, it is as exact on a linear model as with wide ones."""
+    for low in (-np.inf, WIDE[0]):
+        _exact(subject, (low, np.inf))
+
+
+def _exact(subject: AttackSubject, bounds: tuple[float, float]) -> None:
     slope = DUAL[subject.norm](network().slope)
     reach = RADIUS[subject.norm] * slope
     margins = reach * np.array([2.0, 1.5, 0.8 * subject.optimality][: 3 if subject.optimality else 2])
     x = _with_margins(margins)
-    result = subject.run(x, np.zeros(len(x), int), "linear", bounds=WIDE)
-    _inside(subject, x, result, np.inf if subject.minimal else RADIUS[subject.norm], WIDE)
+    result = subject.run(x, np.zeros(len(x), int), "linear", bounds=bounds)
+    _inside(subject, x, result, np.inf if subject.minimal else RADIUS[subject.norm], bounds)
     if subject.minimal:
         _nearly_smallest(subject, result, margins / slope)
         return
