@@ -131,10 +131,10 @@ def test_states_of_a_recurrent_layer_are_left_alone(batch):
     model = keras.Sequential([keras.layers.GRU(3, stateful=True), keras.layers.Dense(3)])
     x = np.full((batch, 2, 2), 0.5, "float32")
     model(x)
-    before = np.array(model.layers[0].states[0])
+    before = model.layers[0].states[0].numpy()
     with pytest.raises(ValueError, match="FGSM: `model` must be a model that remembers nothing.*stateful=False"):
         ATTACK(model, x)
-    assert np.array_equal(before, np.array(model.layers[0].states[0]))
+    assert np.array_equal(before, model.layers[0].states[0].numpy())
 
 
 def test_ragged_lists():
