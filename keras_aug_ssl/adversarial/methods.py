@@ -27,6 +27,7 @@ class Batch(NamedTuple):
 class Method:
     """Base of the recipes. `loss` is called under a tape, with the examples `prepare`d attack made."""
 
+    replays = 1
     needs_classes = False
     """The loss compares predictions of classes."""
 

@@ -28,7 +28,7 @@ class Inputs:
     """
 
     def __init__(self, owner: str, x: Any, name: str | int | None):
-        self.kind: type | None = type(x) if several(x) else None
+        self.kind: Any = type(x) if several(x) else None
         names: list[Any] = [None]
         if self.kind is not None:
             names = sorted(x) if isinstance(x, dict) else list(range(len(x)))
