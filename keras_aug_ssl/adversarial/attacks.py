@@ -57,13 +57,22 @@ class FGSM(Attack):
     def inside(self, problem: Problem, found: Found) -> tf.Tensor:
         return found.x  # a step of the radius ends there
 
-    def inputs(self, model: keras.Model, x: Any, y: Any = None, *, batch_size: int = 250) -> Any:
+    def inputs(
+        self,
+        model: keras.Model,
+        x: Any,
+        y: Any = None,
+        *,
+        input_name: str | int | None = None,
+        batch_size: int = 250,
+    ) -> Any:
         """What a call returns as `x_adv`, without the forward pass that tells which of them fool the model.
 
         Args:
             model: any Keras model.
             x: the data, as for a call.
             y: the labels, as for a call.
+            input_name: key or index of the attacked input of a model with several.
             batch_size: examples attacked at a time; bounds the memory.
 
         Returns:
@@ -75,7 +84,7 @@ class FGSM(Attack):
         owner = type(self).__name__
         found = []
         for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
-            victim = victim_of(owner, model, x_batch, loss=self.loss)
+            victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name)
             (x_adv,) = self.found(victim, self._arguments(victim, x_batch, y_batch, None, None), self.unjudged)
             found.append(x_adv)
         return join(found)

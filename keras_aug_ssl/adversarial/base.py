@@ -17,7 +17,7 @@ from keras_aug_ssl.adversarial.batches import batches
 from keras_aug_ssl.adversarial.limits import check_bounds, check_inputs, check_mask
 from keras_aug_ssl.adversarial.problem import Found, Limits, Problem
 from keras_aug_ssl.adversarial.results import AttackResult, concatenate
-from keras_aug_ssl.adversarial.victim import Victim, victim_of
+from keras_aug_ssl.adversarial.victim import Victim, concrete, victim_of
 from keras_aug_ssl.meaning import heads, losses
 from keras_aug_ssl.meaning.labels import check_judged, decisions, decisions_in_graph, predicted
 
@@ -216,17 +216,21 @@ class Attack:
         Args:
             victim: the attacked model.
             x: (B, ...) inputs inside the bounds, or the structure of inputs the victim was made for.
-            y: labels as the model is fitted to.
+            y: labels as the model is fitted to; None for its own predictions.
             seed: integer scalar, new in every step.
         """
         x, others = victim.inputs.split(x)
         seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
-        rows = {"x": tf.cast(x, tf.float32), "y": decisions_in_graph(victim.head, y), "others": others}
-        if objectives.judged_by_loss(self.loss, victim.head):
-            rows["truth"] = y
+        rows = {"x": tf.cast(x, tf.float32), "others": others}
+        if y is not None:
+            rows["y"] = decisions_in_graph(victim.head, y)
+            if objectives.judged_by_loss(self.loss, victim.head):
+                rows["truth"] = y
         problem = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
+        # Published methods train on cross-entropy as it is.
+        objective = objectives.log_odds if problem.objective is objectives.sharp_log_odds else problem.objective
         # Keras compiles training with XLA on GPUs, which needs fixed shapes, and may run several steps in a loop.
-        return dataclasses.replace(problem, compact=False, looped=True)
+        return dataclasses.replace(problem, objective=objective, compact=False, looped=True)
 
     def perturb(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Any:
         """Adversarial inputs for one batch, in the structure of `x`; arguments as for `problem`."""
@@ -265,24 +269,20 @@ class Attack:
         examples = tuple((part.dtype, *part.shape[1:]) for part in tf.nest.flatten(rows))
         shared = tuple((part.dtype, *part.shape) for part in limits)
         key = (type(self), recipe, finish.__name__, *sorted(rows), examples, shared)
-        if key not in victim.graphs or tf.config.functions_run_eagerly():
-            signature = [
-                tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), rows),
-                [tf.TensorSpec(t.shape, t.dtype) for t in limits],
-                tf.TensorSpec([], tf.float32),
-                tf.TensorSpec([], tf.int64),
-            ]
+        signature = [
+            tf.nest.map_structure(lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), rows),
+            [tf.TensorSpec(t.shape, t.dtype) for t in limits],
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([], tf.int64),
+        ]
 
-            def run(*arguments: Any) -> tuple[tf.Tensor, ...]:
-                problem = self._pose(victim, *arguments)
-                return finish(problem, self._run(problem))
+        def run(*arguments: Any) -> tuple[tf.Tensor, ...]:
+            problem = self._pose(victim, *arguments)
+            return finish(problem, self._run(problem))
 
-            if tf.config.functions_run_eagerly():
-                return run  # a concrete function would be a graph all the same, and nothing to debug
-            graph = tf.function(run, input_signature=signature, autograph=False, jit_compile=self.jit_compile or None)
-            # The concrete function: TensorFlow takes functions made in one place for one that is traced too often.
-            victim.graphs[key] = graph.get_concrete_function()
-        return victim.graphs[key]
+        if tf.config.functions_run_eagerly():
+            return run  # a concrete function would be a graph all the same, and nothing to debug
+        return victim.graph(key, lambda: concrete(run, signature, jit_compile=self.jit_compile or None))
 
     def _pose(
         self, victim: Victim, rows: dict[str, Any], limits: list[Any], radius: tf.Tensor, seed: tf.Tensor

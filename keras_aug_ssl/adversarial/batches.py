@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.adversarial.victim import several
 
 
 def batches(owner: str, model: keras.Model, x: Any, y: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
@@ -28,7 +29,7 @@ def batches(owner: str, model: keras.Model, x: Any, y: Any, batch_size: int) -> 
             checks.fail(owner, "y", "None when the data set brings the labels", y)
         yield from _from_dataset(owner, model, x, batch_size)
         return
-    arrays = tf.nest.map_structure(np.asarray, x) if _nested(x) else np.asarray(x)
+    arrays = tf.nest.map_structure(np.asarray, x) if several(x) else _array(owner, x)
     sizes = {len(part) if part.ndim else -1 for part in tf.nest.flatten(arrays)}
     if len(sizes) != 1 or min(sizes) < 1:
         checks.fail(owner, "x", "inputs with the same number of examples, at least one", sorted(sizes))
@@ -69,5 +70,8 @@ def _slice(arrays: Any, start: int, stop: int) -> Any:
     return tf.nest.map_structure(lambda part: part[start:stop], arrays)
 
 
-def _nested(x: Any) -> bool:
-    return isinstance(x, dict) or isinstance(x, (list, tuple)) and len(x) > 0 and np.ndim(x[0]) > 0
+def _array(owner: str, x: Any) -> np.ndarray:
+    try:
+        return np.asarray(x)
+    except ValueError:
+        checks.fail(owner, "x", "an array, or nested lists of numbers of one shape", x)

@@ -59,6 +59,11 @@ def radii(epsilons: Any, attacks: list[Attack], given: bool) -> list[float]:
         epsilons = [attack.epsilon for attack in attacks if attack.epsilon is not None]
     elif epsilons is None:
         low, high = attacks[0].bounds
+        if not np.isfinite(np.max(high - low)):
+            checks.fail(
+                OWNER, "epsilons", "given where the bounds are infinite: their width sets the default ones", None,
+                "Pass the sizes of change to withstand, in the unit of the inputs: epsilons=[...].",
+            )  # fmt: skip
         epsilons = [share * float(np.max(high - low)) for share in _SHARES]
     if isinstance(epsilons, str) or np.ndim(epsilons) != 1 or not len(epsilons):
         checks.fail(OWNER, "epsilons", "a list of numbers >= 0, at least one", epsilons)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial import objectives
 from keras_aug_ssl.adversarial.attacks import FGSM
-from keras_aug_ssl.adversarial.victim import Victim, victim_of
+from keras_aug_ssl.adversarial.limits import assert_inside
+from keras_aug_ssl.adversarial.victim import Victim, several, victim_of
 from keras_aug_ssl.meaning import heads, labels, losses
 from keras_aug_ssl.meaning.labels import decisions, decisions_in_graph, predicted
 
@@ -30,7 +31,8 @@ def input_gradient(model: keras.Model, x: Any, y: Any = None, loss: Any = None) 
             Keras loss, its name, a callable of (y_true, y_pred), or "margin" or "dlr".
 
     Returns:
-        d loss / d x in the shape and structure of `x`: a NumPy array for an array, a tensor for a tensor.
+        d loss / d x in the shape and structure of `x`: a NumPy array for an array, a tensor for a tensor. An input that
+        the model reads as integers, such as an embedding's, has a gradient of zero.
 
     Raises:
         ValueError: when the outputs of the model can't be told to be logits or probabilities, or it has no gradient.
@@ -44,9 +46,10 @@ def input_gradient(model: keras.Model, x: Any, y: Any = None, loss: Any = None) 
     owner = "input_gradient"
     if isinstance(loss, str) and loss not in objectives.OBJECTIVES:
         loss = losses.resolve(loss, 0, labels.form_of(y) in (labels.CLASS_NUMBERS, labels.ZERO_ONE))
-    name = sorted(x)[0] if isinstance(x, dict) else 0 if isinstance(x, (list, tuple)) and np.ndim(x[0]) else None
+    x = x if several(x) or hasattr(x, "__array__") else np.asarray(x)
+    name = None if not several(x) else sorted(x)[0] if isinstance(x, dict) else 0
     victim = victim_of(owner, model, x, loss=loss, input_name=name, y=y)
-    inputs = tf.nest.map_structure(_as_float, x) if name is not None else _as_float(x)
+    inputs = tf.nest.map_structure(_as_float, x)
     gradient = _graph(victim, loss)(inputs, _labels(owner, victim, loss, y, tf.nest.flatten(inputs)[0].shape[0]))
     if tf.is_tensor(tf.nest.flatten(x)[0]):
         return gradient
@@ -73,24 +76,27 @@ def fgsm(
     epsilon: float = 8 / 255,
     targeted: bool = False,
     *,
+    input_name: str | int | None = None,
     norm: str = "linf",
     bounds: tuple[Any, Any] = (0.0, 1.0),
 ) -> Any:
     """The fast gradient sign method: `x + epsilon * sign(d loss / d x)`, inside the bounds.
 
-    With `targeted=True` it goes the other way, `x - epsilon * sign(...)`: an image the model likes better for `y`.
+    With `targeted=True` it goes the other way, `x - epsilon * sign(...)`: an image the model likes better for `y`. It
+    can be part of a `tf.function` or of `Dataset.map`.
 
     Args:
         model: any Keras model, used in inference mode and not changed.
-        x: (N, ...) inputs inside `bounds`, uint8 or float.
+        x: (N, ...) inputs inside `bounds`, uint8 or float; or a dict or list of them.
         y: class numbers, one-hot labels, or what the model is fitted to; None for the model's own predictions.
         epsilon: length of the step in the unit of the model's input, >= 0.
         targeted: descend towards `y` instead of climbing away from it.
+        input_name: key or index of the attacked input of a model with several.
         norm: "linf", "l2" or "l1".
         bounds: (low, high) of valid inputs.
 
     Returns:
-        The changed inputs, float32: a NumPy array for an array, a tensor for a tensor.
+        The inputs with the attacked one changed, float32: NumPy arrays for arrays, tensors for tensors.
 
     Raises:
         ValueError: as `FGSM` does.
@@ -102,30 +108,39 @@ def fgsm(
         >>> kas.fgsm(model, x, [0], epsilon=0.125), kas.fgsm(model, x, [0], epsilon=0.125, targeted=True)
         (array([[0.375, 0.625]], dtype=float32), array([[0.625, 0.375]], dtype=float32))
     """
-    x_adv = FGSM(epsilon, norm, bounds=bounds, targeted=targeted).inputs(model, x, y)
-    return tf.constant(x_adv) if tf.is_tensor(x) else x_adv
+    attack = FGSM(epsilon, norm, bounds=bounds, targeted=targeted)
+    if not tf.executing_eagerly():
+        return _fgsm_in_graph(attack, model, x, y, input_name)
+    x_adv = attack.inputs(model, x, y, input_name=input_name)
+    return tf.nest.map_structure(tf.constant, x_adv) if tf.is_tensor(tf.nest.flatten(x)[0]) else x_adv
+
+
+def _fgsm_in_graph(attack: FGSM, model: keras.Model, x: Any, y: Any, input_name: str | int | None) -> Any:
+    x = tf.nest.map_structure(tf.convert_to_tensor, x)
+    victim = victim_of("fgsm", model, x, input_name=input_name)
+    attacked, _ = victim.inputs.split(x)
+    assert_inside("fgsm", attacked, attack.bounds)
+    return attack.perturb(victim, x, y, tf.constant(0))
 
 
 def _graph(victim: Victim, loss: Any) -> Any:
-    key = ("input_gradient", loss)
-    if key not in victim.graphs:
-        measure = _measure(victim, loss)
+    measure = _measure(victim, loss)
 
-        def gradient(x: Any, y: Any) -> Any:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                scores = victim.head.scores(victim.output(x))
-                value = measure(scores, predicted(victim.head, scores) if y is None else y)
-            found = tape.gradient(value, x)
-            if any(part is None for part in tf.nest.flatten(found)):
-                checks.fail(
-                    "input_gradient", "model", "differentiable in each of its inputs", victim.model.name,
-                    "A layer in it isn't, or casts its input to integers.",
-                )  # fmt: skip
-            return found
+    def gradient(x: Any, y: Any) -> Any:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            scores = victim.head.scores(victim.output(x))
+            value = measure(scores, predicted(victim.head, scores) if y is None else y)
+        found = tape.gradient(value, tf.nest.flatten(x))
+        if all(part is None for part in found):
+            checks.fail(
+                "input_gradient", "model", "differentiable in its input", victim.model.name,
+                "A layer in it isn't, or casts its input to integers.",
+            )  # fmt: skip
+        parts = zip(tf.nest.flatten(x), found, strict=True)
+        return tf.nest.pack_sequence_as(x, [tf.zeros_like(p) if d is None else d for p, d in parts])
 
-        victim.graphs[key] = tf.function(gradient, autograph=False, reduce_retracing=True)
-    return victim.graphs[key]
+    return victim.graph(("input_gradient", loss), lambda: tf.function(gradient, autograph=False, reduce_retracing=True))
 
 
 def _measure(victim: Victim, loss: Any) -> objectives.Objective:

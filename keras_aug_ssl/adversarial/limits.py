@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_aug_ssl import checks
 
@@ -41,6 +42,14 @@ def check_inputs(owner: str, x: np.ndarray, bounds: tuple[np.ndarray, np.ndarray
             "Bounds and epsilon are in the unit of the model's input: for images of 0 to 255 give bounds=(0, 255).",
         )  # fmt: skip
     return x
+
+
+def assert_inside(owner: str, x: tf.Tensor, bounds: tuple[np.ndarray, np.ndarray]) -> None:
+    """`check_inputs` in graph code: stops a run whose inputs leave the bounds, or an attack would cut them off."""
+    low, high = bounds
+    x = tf.cast(x, tf.float32)
+    message = f"{owner}: inputs must lie inside the attack's bounds ({np.min(low):g}, {np.max(high):g})."
+    tf.debugging.Assert(tf.reduce_all((x >= low) & (x <= high)), [message, tf.reduce_min(x), tf.reduce_max(x)])
 
 
 def check_mask(owner: str, mask: Any, x: Any, start: int) -> np.ndarray | None:

@@ -54,7 +54,8 @@ def _leaving(problem: Problem, body: Body, state: State, steps: int | tf.Tensor)
         return step + 1, index, rows, state, results
 
     start = (tf.constant(0), tf.range(problem.size), problem.rows, state, state)
-    _, index, _, state, results = _while(cond, advance, start)
+    shapes = tf.nest.map_structure(_rows_vary, start)
+    _, index, _, state, results = tf.while_loop(cond, advance, start, shapes, parallel_iterations=1)
     return _write(results, index, state)
 
 
@@ -63,20 +64,19 @@ def _staying(problem: Problem, body: Body, state: State, steps: int | tf.Tensor)
         return (step < steps) & ~tf.reduce_all(finished)
 
     def advance(step: tf.Tensor, finished: tf.Tensor, state: State) -> tuple[Any, ...]:
+        def keep(old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+            # A state may forget the static size of its batch on the way, which the rows of the problem remember.
+            return tf.ensure_shape(tf.where(spread(finished, new), old, new), old.shape)
+
         after, done = body(problem, state, step)
-        state = tf.nest.map_structure(lambda old, new: tf.where(spread(finished, new), old, new), state, after)
-        return step + 1, finished | done, state
+        return step + 1, keep(finished, finished | done), tf.nest.map_structure(keep, state, after)
 
     start = (tf.constant(0), tf.zeros([problem.size], tf.bool), state)
-    return _while(cond, advance, start)[-1]
+    return tf.while_loop(cond, advance, start, parallel_iterations=1)[-1]
 
 
-def _while(cond: Any, body: Any, start: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`tf.while_loop` on variables whose number of rows may change."""
-    invariants = tf.nest.map_structure(
-        lambda t: tf.TensorShape([None, *t.shape[1:]]) if t.shape.rank else t.shape, start
-    )
-    return tf.while_loop(cond, body, start, shape_invariants=invariants, parallel_iterations=1)
+def _rows_vary(tensor: tf.Tensor) -> tf.TensorShape:
+    return tf.TensorShape([None, *tensor.shape[1:]]) if tensor.shape.rank else tensor.shape
 
 
 def _rows(nest: Any, chosen: tf.Tensor) -> Any:

@@ -29,15 +29,18 @@ class Method:
     """Base of the recipes. `loss` is called under a tape, with the examples `prepare`d attack made."""
 
     replays = 1
+    needs_classes = False
+    """The loss compares predictions of classes."""
 
     def prepare(self, attack: Attack) -> Attack:
-        """The attack to train with: the user's, on cross-entropy as published, and taking all its steps.
+        """The attack to train with: the user's, taking all its steps. Stopping early would train on weaker examples."""
+        return _changed(attack, early_stop=False) if "early_stop" in attack.get_config() else attack
 
-        Stopping early would train on weaker examples.
-        """
-        config = attack.get_config()
-        changes: dict[str, Any] = {"early_stop": False} if "early_stop" in config else {}
-        return _changed(attack, **changes, **({"loss": "crossentropy"} if config["loss"] == "auto" else {}))
+    def check(self, head: heads.Head) -> None:
+        """Raises where the method makes no sense for a model with this head."""
+        if self.needs_classes and head.kind not in (heads.CLASSES, heads.BINARY):
+            expected = '"standard", "fast" or "free" for a model without classes'
+            checks.fail("AdversarialTraining", "method", expected, type(self).__name__)
 
     def loss(self, trainer: Any, batch: Batch, x_adv: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss to descend, a scalar, and the predictions the metrics see."""
@@ -67,7 +70,7 @@ class Fast(Standard):
     """One random step in place of the attack (Wong et al. 2020): nearly as cheap as plain training.
 
     It may collapse: the model learns to fool the one-step attack alone, and its accuracy under PGD drops to zero within
-    an epoch. Watch it with `RobustAccuracy`.
+    an epoch. Watch that accuracy: call `PGD` on some validation data after each epoch, in a `keras.callbacks.Callback`.
     """
 
     def prepare(self, attack: Attack) -> Attack:
@@ -84,6 +87,8 @@ class Trades(Method):
     Args:
         beta: weight of the divergence, >= 0; larger trades clean accuracy for robustness. The paper's 1 / lambda.
     """
+
+    needs_classes = True
 
     def __init__(self, beta: float = 6.0):
         self.beta = checks.number("Trades", "beta", beta, 0.0)
@@ -108,6 +113,8 @@ class Mart(Method):
         beta: weight of the divergence, >= 0; the paper's lambda.
     """
 
+    needs_classes = True
+
     def __init__(self, beta: float = 5.0):
         self.beta = checks.number("Mart", "beta", beta, 0.0)
 
@@ -119,7 +126,9 @@ class Mart(Method):
         boosted = objectives.cross_entropy(moved, y) + _runner_up_loss(moved, y)
         unsure = -tf.math.expm1(-objectives.cross_entropy(clean, y))
         values = boosted + self.beta * _divergence(clean, moved) * unsure
-        return tf.add_n([_mean(values, batch.weight), *trainer.losses]), predictions
+        # The strategy adds up what the replicas return, and each of them has the same regularisers.
+        regularisers = [loss / tf.distribute.get_strategy().num_replicas_in_sync for loss in trainer.losses]
+        return tf.add_n([_mean(values, batch.weight), *regularisers]), predictions
 
 
 @register
@@ -157,11 +166,7 @@ def _changed(attack: Attack, **arguments: Any) -> Attack:
 
 
 def _class_scores(trainer: Any, batch: Batch, output: tf.Tensor) -> tf.Tensor:
-    head = trainer.victim(batch.x, batch.y).head
-    if head.kind not in (heads.CLASSES, heads.BINARY):
-        expected = '"standard", "fast" or "free" for a model without classes'
-        checks.fail("AdversarialTraining", "method", expected, head.kind)
-    return head.scores(output)
+    return trainer.victim(batch.x, batch.y).head.scores(output)
 
 
 def _divergence(clean: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:

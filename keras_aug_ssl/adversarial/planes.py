@@ -57,8 +57,8 @@ def _rise(size: tf.Tensor, speed: tf.Tensor, room: tf.Tensor, gain: tf.Tensor) -
 def _fill(size: tf.Tensor, room: tf.Tensor, gain: tf.Tensor) -> tf.Tensor:
     """Uses up the room of the values that gain most first: L1 counts every change alike."""
     order = tf.argsort(size, axis=1, direction="DESCENDING", stable=True)
-    worth = tf.gather(size, order, batch_dims=1) * tf.gather(room, order, batch_dims=1)
-    before = tf.cumsum(worth, axis=1, exclusive=True)
-    share = tf.clip_by_value((gain[:, None] - before) / tf.maximum(worth, _TINY), 0.0, 1.0)
-    back = tf.argsort(order, axis=1)
-    return room * tf.gather(share, back, batch_dims=1)
+    # Without bounds the room is infinite; nothing is worth more than what is asked for.
+    worth = tf.minimum(tf.math.multiply_no_nan(room, size), gain[:, None])
+    before = tf.cumsum(tf.gather(worth, order, batch_dims=1), axis=1, exclusive=True)
+    missing = tf.maximum(gain[:, None] - tf.gather(before, tf.argsort(order, axis=1), batch_dims=1), 0.0)
+    return tf.where(size > 0.0, tf.minimum(missing / tf.maximum(size, _TINY), room), 0.0)

@@ -42,9 +42,11 @@ class RobustnessReport:
         examples: how many were attacked.
         clean_accuracy: share of right decisions without attack, in [0, 1].
         worst_case: {epsilon: share of examples that no attack fooled at this or a smaller epsilon}, an upper bound of
-            what a better attack would leave.
+            what a better attack would leave. For a model that draws random numbers in inference, like all accuracies
+            here, a mean over draws.
         curves: one for each attack, in the order given.
-        warnings: reasons not to believe the figures; empty when every check passed or none was asked for.
+        warnings: reasons not to believe the figures, and what to know of a random model; empty when every check passed
+            or none was asked for.
 
     Example:
         >>> report = RobustnessReport("linf", 10, 0.9, {0.1: 0.5}, (Curve("FGSM", {0.1: 0.5}, 0.2),), ())

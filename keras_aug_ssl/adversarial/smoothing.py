@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial import noise
 from keras_aug_ssl.adversarial.batches import batches
-from keras_aug_ssl.adversarial.victim import Victim, victim_of
+from keras_aug_ssl.adversarial.victim import Victim, concrete, victim_of
 from keras_aug_ssl.meaning import heads
 from keras_aug_ssl.meaning.labels import predicted
 
@@ -40,6 +40,7 @@ def certify(
     n: int = 1000,
     alpha: float = 0.001,
     seed: int = 0,
+    input_name: str | int | None = None,
     batch_size: int = 250,
     verbose: int = 0,
 ) -> Certificate:
@@ -55,12 +56,13 @@ def certify(
 
     Args:
         model: any Keras classifier, used in inference mode and not changed.
-        x: (N, ...) inputs, or a data set of them, whose labels aren't used.
+        x: (N, ...) inputs, a dict or list of them, or a data set of them, whose labels aren't used.
         sigma: standard deviation of the noise in the unit of the model's input, > 0.
         n0: noisy copies of each example that choose its class.
         n: noisy copies that bound the probability of this class.
         alpha: chance that a certificate is wrong, in (0, 1).
         seed: int in [0, 2^32). Draws belong to the example, whatever its batch.
+        input_name: key or index of the input that the noise is added to, of a model with several.
         batch_size: noisy copies the model sees at a time; bounds the memory.
         verbose: 1 shows a progress bar.
 
@@ -87,10 +89,12 @@ def certify(
     bar = keras.utils.Progbar(len(x) if hasattr(x, "shape") else None) if verbose else None
     certificates = []
     for rows, _ in batches(owner, model, x, None, batch_size):
-        victim, rows = _classifier(owner, model, rows), _inputs(owner, rows)
-        certificates.append(_certificate(*_votes(victim, rows, seed, sigma, (n0, n), batch_size), n, sigma, alpha))
+        victim = _classifier(owner, model, rows, input_name)
+        noisy, others = victim.inputs.split(rows)
+        inputs = tf.nest.map_structure(tf.convert_to_tensor, {"x": _inputs(owner, noisy), "others": others})
+        certificates.append(_certificate(*_votes(victim, inputs, seed, sigma, (n0, n), batch_size), n, sigma, alpha))
         if bar:
-            bar.add(len(rows), [("radius", float(np.mean(certificates[-1].radius)))])
+            bar.add(len(noisy), [("radius", float(np.mean(certificates[-1].radius)))])
     return Certificate(*(np.concatenate(part) for part in zip(*certificates, strict=True)))
 
 
@@ -131,52 +135,52 @@ def _certificate(chosen: np.ndarray, counts: np.ndarray, n: int, sigma: float, a
 
 
 def _votes(
-    victim: Victim, x: np.ndarray, seed: int, sigma: float, stages: tuple[int, int], batch_size: int
+    victim: Victim, rows: dict[str, Any], seed: int, sigma: float, stages: tuple[int, int], batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The class (N,) that most of the first copies vote for, and how many (N,) of the later ones do."""
-    graph = _graph(victim, x.shape[1:])
-    width = tf.constant(max(batch_size // len(x), 1))
+    graph = _graph(victim, rows)
+    width = tf.constant(max(batch_size // len(rows["x"]), 1))
 
     def count(first: int, stop: int) -> tf.Tensor:
-        return graph(x, tf.constant(seed, tf.int64), tf.constant(sigma), tf.constant(first), tf.constant(stop), width)
+        return graph(rows, tf.constant(seed, tf.int64), *map(tf.constant, (sigma, first, stop)), width)
 
     choose, bound = stages
     chosen = np.argmax(count(0, choose), axis=1)
     return chosen, np.take_along_axis(count(choose, choose + bound).numpy(), chosen[:, None], axis=1)[:, 0]
 
 
-def _graph(victim: Victim, shape: tuple[int, ...]) -> Any:
-    """The traced count of votes: for x (N, ...) the votes (N, K) of the copies from `first` to before `stop`.
+def _graph(victim: Victim, like: dict[str, Any]) -> Any:
+    """The traced count of votes: for x (N, ...) and the other inputs the votes (N, K) of some copies.
 
-    The model sees `width` copies of each example at a time.
+    They are the copies from `first` to before `stop`; the model sees `width` of each example at a time.
     """
-    key = ("certify", shape)
-    if key not in victim.graphs:
+    signature = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), like)
+    scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int64, tf.float32, tf.int32, tf.int32, tf.int32)]
 
-        def votes(x: Any, seed: Any, sigma: Any, first: Any, stop: Any, width: Any) -> tf.Tensor:
-            keys, size = noise.example_keys(x, seed), tf.shape(x)[0]
+    def votes(rows: Any, seed: Any, sigma: Any, first: Any, stop: Any, width: Any) -> tf.Tensor:
+        x, shape = rows["x"], rows["x"].shape[1:]
+        keys, size = noise.example_keys(x, seed), tf.shape(x)[0]
 
-            def add(number: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                copies = tf.tile(number + tf.range(width), [size])
-                drawn = noise.normal(noise.fold(tf.repeat(keys, width, axis=0), copies), shape)
-                scores = victim.scores(tf.repeat(x, width, axis=0) + sigma * drawn, [])
-                # Scores that aren't finite vote for no class, which makes the bound more cautious.
-                valid = (copies < stop) & tf.reduce_all(tf.math.is_finite(scores), axis=1)
-                one_hot = tf.one_hot(predicted(victim.head, scores), total.shape[1], dtype=tf.int32)
-                one_hot *= tf.cast(valid, tf.int32)[:, None]
-                return number + width, total + tf.reduce_sum(tf.reshape(one_hot, [size, width, total.shape[1]]), axis=1)
+        def add(number: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            copies = tf.tile(number + tf.range(width), [size])
+            drawn = noise.normal(noise.fold(tf.repeat(keys, width, axis=0), copies), shape)
+            others = [tf.repeat(other, width, axis=0) for other in rows["others"]]
+            scores = victim.scores(tf.repeat(x, width, axis=0) + sigma * drawn, others)
+            # Scores that aren't finite vote for no class, which makes the bound more cautious.
+            valid = (copies < stop) & tf.reduce_all(tf.math.is_finite(scores), axis=1)
+            one_hot = tf.one_hot(predicted(victim.head, scores), total.shape[1], dtype=tf.int32)
+            one_hot *= tf.cast(valid, tf.int32)[:, None]
+            return number + width, total + tf.reduce_sum(tf.reshape(one_hot, [size, width, total.shape[1]]), axis=1)
 
-            none = tf.zeros([size, victim.head.num_classes], tf.int32)
-            return tf.while_loop(lambda number, _: number < stop, add, (first, none), parallel_iterations=1)[1]
+        none = tf.zeros([size, victim.head.num_classes], tf.int32)
+        return tf.while_loop(lambda number, _: number < stop, add, (first, none), parallel_iterations=1)[1]
 
-        scalars = [tf.TensorSpec([], dtype) for dtype in (tf.int64, tf.float32, tf.int32, tf.int32, tf.int32)]
-        graph = tf.function(votes, input_signature=[tf.TensorSpec([None, *shape]), *scalars], autograph=False)
-        victim.graphs[key] = graph.get_concrete_function()
-    return victim.graphs[key]
+    key = ("certify", *((part.dtype, *part.shape[1:]) for part in tf.nest.flatten(signature)))
+    return victim.graph(key, lambda: concrete(votes, [signature, *scalars]))
 
 
-def _classifier(owner: str, model: keras.Model, x: Any) -> Victim:
-    victim = victim_of(owner, model, x)
+def _classifier(owner: str, model: keras.Model, x: Any, input_name: str | int | None) -> Victim:
+    victim = victim_of(owner, model, x, input_name=input_name)
     if victim.head.kind not in (heads.CLASSES, heads.BINARY):
         checks.fail(owner, "model", "a classifier that chooses one class", victim.head.kind)
     return victim

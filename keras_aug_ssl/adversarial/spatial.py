@@ -17,6 +17,7 @@ from keras_aug_ssl.adversarial.problem import Found, Problem
 from keras_aug_ssl.kernels import geometry, resample
 
 State = dict[str, Any]
+_ASIDE = 1e-3  # degrees and pixels
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -85,8 +86,11 @@ class SpatialAttack(Attack):
     def _climb(self, most: tf.Tensor) -> Any:
         """One gradient step over angle and shifts, of a share of their limits that shrinks from a tenth."""
 
+        # Shifts by whole pixels, and none at all, lie on the kinks of bilinear weights, where gradients are zero.
+        aside = _ASIDE * tf.minimum(most, 1.0)
+
         def body(problem: Problem, state: State, i: tf.Tensor) -> tuple[State, tf.Tensor]:
-            pose = state["pose"]
+            pose = state["pose"] + tf.where(state["pose"] > 0.0, -aside, aside)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(pose)
                 x = problem.clip(self._moved(problem, pose))

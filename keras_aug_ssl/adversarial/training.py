@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial import methods
 from keras_aug_ssl.adversarial.base import Attack
-from keras_aug_ssl.adversarial.limits import check_inputs
+from keras_aug_ssl.adversarial.limits import assert_inside, check_inputs
 from keras_aug_ssl.adversarial.methods import Batch, Method
 from keras_aug_ssl.adversarial.steps import steepest
 from keras_aug_ssl.adversarial.victim import Inputs, Victim, telling
@@ -82,7 +82,7 @@ class AdversarialTraining(keras.Model):
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains like `keras.Model.fit`, on adversarial examples; arrays are checked against the attack's bounds."""
-        if x is not None and not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
+        if x is not None and all(hasattr(part, "__array__") for part in tf.nest.flatten(x)):
             attacked, _ = Inputs("AdversarialTraining", x, self.input_name).split(x)
             check_inputs("AdversarialTraining", np.asarray(attacked), self.attack.bounds)
         if calling.route_of(self.model) is not calling.directly:  # one look at the data, before all runs in graphs
@@ -99,9 +99,10 @@ class AdversarialTraining(keras.Model):
         """One batch: the attack, then the method's loss; several times for "free"."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         victim = self.victim(batch.x, batch.y)
+        self.method.check(victim.head)
         x, others = victim.inputs.split(batch.x)
         x = tf.cast(x, tf.float32)
-        _assert_inside(x, self.attack.bounds)
+        assert_inside("AdversarialTraining", x, self.attack.bounds)
         batch = batch._replace(x=victim.inputs.join(x, others))
         if isinstance(self.method, methods.Free):
             predictions = self._replay(victim, batch, x, others)
@@ -179,10 +180,3 @@ def _first_inputs(data: Any) -> Any:
     else:
         return data
     return keras.utils.unpack_x_y_sample_weight(data)[0]
-
-
-def _assert_inside(x: tf.Tensor, bounds: tuple[np.ndarray, np.ndarray]) -> None:
-    """Stops the training when inputs leave the bounds: the attack would silently cut them off."""
-    low, high = bounds
-    message = f"AdversarialTraining: inputs must lie inside the attack's bounds ({np.min(low):g}, {np.max(high):g})."
-    tf.debugging.Assert(tf.reduce_all((x >= low) & (x <= high)), [message, tf.reduce_min(x), tf.reduce_max(x)])

@@ -93,19 +93,16 @@ class UniversalPerturbation(Given):
         self.perturbation_ = np.asarray(delta)
 
     def _step_graph(self, victim: Victim) -> Any:
+        def step(rows: Any, limits: Any, radius: tf.Tensor, delta: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+            problem = self._pose(victim, rows, limits, radius, tf.constant(0, tf.int64))
+            point = problem.evaluate(problem.clip(problem.x + delta))
+            weight = tf.cast(~point.fooled, tf.float32)
+            size = tf.maximum(tf.norm(tf.reshape(point.gradient, [problem.size, -1]), axis=1), 1e-30)
+            total = tf.reduce_sum(point.gradient * spread(weight / size, point.gradient), axis=0, keepdims=True)
+            return self.ball.project(delta[None] + length * self.ball.steepest(total), radius)[0]
+
         key = ("universal", tuple(sorted(self._recipe().items())))
-        if key not in victim.graphs:
-
-            def step(rows: Any, limits: Any, radius: tf.Tensor, delta: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-                problem = self._pose(victim, rows, limits, radius, tf.constant(0, tf.int64))
-                point = problem.evaluate(problem.clip(problem.x + delta))
-                weight = tf.cast(~point.fooled, tf.float32)
-                size = tf.maximum(tf.norm(tf.reshape(point.gradient, [problem.size, -1]), axis=1), 1e-30)
-                total = tf.reduce_sum(point.gradient * spread(weight / size, point.gradient), axis=0, keepdims=True)
-                return self.ball.project(delta[None] + length * self.ball.steepest(total), radius)[0]
-
-            victim.graphs[key] = tf.function(step, autograph=False, reduce_retracing=True)
-        return victim.graphs[key]
+        return victim.graph(key, lambda: tf.function(step, autograph=False, reduce_retracing=True))
 
     def _recipe(self) -> dict[str, Any]:
         return {**super()._recipe(), "epochs": self.epochs, "step_size": self.step_size}

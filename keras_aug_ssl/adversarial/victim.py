@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.adversarial.freshness import state_of
 from keras_aug_ssl.meaning import calling, labels, losses, reading
 
 _WAYS_OUT = "or give such a loss to the attack: loss=...."
@@ -29,12 +30,10 @@ class Inputs:
     """
 
     def __init__(self, owner: str, x: Any, name: str | int | None):
-        self.kind: type | None = None
+        self.kind: Any = type(x) if several(x) else None
         names: list[Any] = [None]
-        if isinstance(x, (list, tuple)) and not (x and np.ndim(x[0]) == 0):
-            self.kind, names = type(x), list(range(len(x)))
-        elif isinstance(x, dict):
-            self.kind, names = dict, sorted(x)
+        if self.kind is not None:
+            names = sorted(x) if isinstance(x, dict) else list(range(len(x)))
         if len(names) == 1 and name is None:
             name = names[0]
         self.name = checks.one_of(owner, "input_name", name, names)
@@ -54,7 +53,14 @@ class Inputs:
         if self.kind is None:
             return attacked
         parts = {self.name: attacked, **dict(zip(self.others, others, strict=True))}
-        return parts if self.kind is dict else self.kind(parts[name] for name in sorted(parts))
+        return parts if issubclass(self.kind, dict) else self.kind(parts[name] for name in sorted(parts))
+
+
+def several(x: Any) -> bool:
+    """Whether `x` is a dict, list or tuple of inputs, and not one input, be it in nested lists of numbers."""
+    if isinstance(x, (list, tuple)):
+        return len(x) > 0 and all(np.ndim(part) > 0 and hasattr(part, "__array__") for part in x)
+    return isinstance(x, dict)
 
 
 class Victim:
@@ -65,12 +71,14 @@ class Victim:
         self.inputs = inputs
         self.compiled_loss = getattr(model, "loss", None)
         self.graphs: dict[Any, Callable[..., Any]] = {}
+        _check_stateless(owner, model)
         # A few examples, run eagerly: builds a model that isn't yet, and shows what the outputs look like.
         self.route = calling.graph_route(owner, model, x)
         output = calling.first_output(model, x)
         self.head = reading.read(owner, model, output, loss, y, ask=_WAYS_OUT)
         reading.check_probabilities(owner, self.head, output)
         self.by_labels = reading.depends_on_labels(model, output, loss)
+        self.state = state_of(model)
 
     @property
     def model(self) -> keras.Model:
@@ -84,15 +92,39 @@ class Victim:
         """What the model puts out for inputs as its `predict` takes them, in inference mode."""
         return self.route(self.model, x, False)
 
+    def graph(self, key: Any, trace: Callable[[], Any]) -> Any:
+        """The graph called `key`: what `trace` returned when it was first asked for."""
+        if key not in self.graphs:
+            self.graphs[key] = trace()
+            self.state = state_of(self.model)  # layers that count or keep their calls changed it themselves
+        return self.graphs[key]
+
     def scores(self, attacked: tf.Tensor, others: list[tf.Tensor]) -> tf.Tensor:
         """Logits (B, K) float32 in inference mode, or the predictions of a regression model."""
         return self.head.scores(self.output(self.inputs.join(attacked, others)))
 
 
+def _check_stateless(owner: str, model: keras.Model) -> None:
+    """Raises for a model whose outputs depend on what it saw before."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            checks.fail(
+                owner, "model", "a model that remembers nothing from one call to the next", model.name,
+                f"Its layer {layer.name!r} is stateful: build the model with stateful=False and give that one the "
+                "weights, by set_weights(model.get_weights()).",
+            )  # fmt: skip
+
+
+def concrete(run: Callable[..., Any], signature: Sequence[Any], jit_compile: bool | None = None) -> Any:
+    """Traces `run`. TensorFlow would take functions that are made in one place for one that is traced too often."""
+    graph = tf.function(run, input_signature=signature, autograph=False, jit_compile=jit_compile)
+    return graph.get_concrete_function()
+
+
 def victim_of(
     owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name: str | int | None = None, y: Any = None
 ) -> Victim:
-    """Returns the victim for `model`, the same one as before while the model is compiled and built as before.
+    """Returns the victim for `model`, the same one as before while the model is as before but for values of weights.
 
     Args:
         owner: who asks, for errors.
@@ -109,17 +141,14 @@ def victim_of(
     if tf.as_dtype(dtype) == tf.string:  # before a layer's own message, which names no argument
         checks.fail(owner, "x", "an array of numbers", dtype, error=TypeError)
     loss = telling(model, loss)
-    # Sequential.add and a new compile change the answers; a fit does not.
-    key = (id(loss) if not isinstance(loss, str) else loss, len(model.weights), inputs.key, calling.state(model))
+    key = (id(loss) if not isinstance(loss, str) else loss, inputs.key, calling.state(model))
     known = _VICTIMS.setdefault(model, {})
-    if key in known:
-        return known[key]
-    form = labels.form_of(y)
-    if (*key, form) not in known:
-        victim = Victim(owner, model, inputs, x, loss, y)
-        known[(*key, form) if victim.by_labels else key] = victim
-        return victim
-    return known[(*key, form)]
+    for each in (key, (*key, labels.form_of(y))):
+        if each in known and known[each].state == state_of(model):
+            return known[each]
+    victim = Victim(owner, model, inputs, x, loss, y)
+    known[(*key, labels.form_of(y)) if victim.by_labels else key] = victim
+    return victim
 
 
 def telling(model: keras.Model, loss: Any) -> Any:

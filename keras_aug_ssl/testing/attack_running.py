@@ -54,6 +54,20 @@ def _state(model: keras.Model) -> dict[str, Any]:
     }
 
 
+@register(LAWS, "the model is seen as it is now", graphs=True)
+def model_is_seen_as_it_is_now(subject: AttackSubject) -> None:
+    """When an activation was replaced since the last attack, success is what the model says after that."""
+    layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3, kernel_initializer="orthogonal")]
+    model, x = keras.Sequential(layers), pictures()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    attack, labels = subject.attack(), np.asarray(model(x)).argmax(axis=1)
+    attack(model, x, labels)
+    model.layers[-1].activation = lambda outputs: -outputs
+    labels = np.asarray(model(x)).argmax(axis=1)
+    result = attack(model, x, labels)
+    same(result.success, np.asarray(model(result.x_adv)).argmax(axis=1) != labels, "success told and measured")
+
+
 @register(LAWS, "inputs are left alone", graphs=True)
 def inputs_are_left_alone(subject: AttackSubject) -> None:
     """The caller's arrays are not written to, and what comes back is no view of them."""

@@ -55,30 +55,43 @@ def no_radius_no_change(subject: AttackSubject) -> None:
 @register(LAWS, "exact on a linear model", lambda subject: subject.has_ball)
 def exact_on_a_linear_model(subject: AttackSubject) -> None:
     """There the margin falls by epsilon times the slope's dual norm, or the boundary is margin / dual norm away."""
+    _exact(subject, WIDE, subject.optimality)
+
+
+@register(LAWS, "bounds may be infinite", lambda subject: subject.has_ball)
+def bounds_may_be_infinite(subject: AttackSubject) -> None:
+    """Without bounds, and with a lower one alone, it is as exact on a linear model as with wide ones."""
+    # An attack that starts anywhere between the bounds starts farther away, and only has to find the boundary.
+    optimality = subject.optimality if subject.optimality >= 0.9 else 0.0
+    for low in (-np.inf, WIDE[0]):
+        _exact(subject, (low, np.inf), optimality)
+
+
+def _exact(subject: AttackSubject, bounds: tuple[float, float], optimality: float) -> None:
     slope = DUAL[subject.norm](network().slope)
     reach = RADIUS[subject.norm] * slope
-    margins = reach * np.array([2.0, 1.5, 0.8 * subject.optimality][: 3 if subject.optimality else 2])
+    margins = reach * np.array([2.0, 1.5, 0.8 * optimality][: 3 if optimality else 2])
     x = _with_margins(margins)
-    result = subject.run(x, np.zeros(len(x), int), "linear", bounds=WIDE)
-    _inside(subject, x, result, np.inf if subject.minimal else RADIUS[subject.norm], WIDE)
+    result = subject.run(x, np.zeros(len(x), int), "linear", bounds=bounds)
+    _inside(subject, x, result, np.inf if subject.minimal else RADIUS[subject.norm], bounds)
     if subject.minimal:
-        _nearly_smallest(subject, result, margins / slope)
+        _nearly_smallest(result, margins / slope, optimality)
         return
     fall = margins - _margin(result.x_adv)
     if (fall > reach * (1.0 + ROUNDING)).any():
         broken(f"a margin falls by {fall.max():.4g}, and {reach:.4g} is possible")
     far = margins > reach
-    if subject.optimality and (fall[far] < subject.optimality * reach - ROUNDING).any():
+    if optimality and (fall[far] < optimality * reach - ROUNDING).any():
         broken(f"a margin falls by {fall[far].min():.4g} of {reach:.4g} possible")
     if result.success.tolist() != (margins < reach).tolist():
         broken(f"of margins that are {(margins / reach).round(2)} of what is possible {result.success} are overcome")
 
 
-def _nearly_smallest(subject: AttackSubject, result: AttackResult, smallest: np.ndarray) -> None:
+def _nearly_smallest(result: AttackResult, smallest: np.ndarray, optimality: float) -> None:
     if not result.success.all():
         broken(f"only {result.success.sum()} of {len(smallest)} boundaries are found")
     share = smallest / result.distance
-    if (share > 1.0 + ROUNDING).any() or (share < subject.optimality).any():
+    if (share > 1.0 + ROUNDING).any() or (share < optimality).any():
         broken(f"boundaries at {smallest.round(4)} are crossed at {result.distance.round(4)}")
 
 

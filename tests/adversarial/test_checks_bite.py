@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import weakref
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from keras_aug_ssl.testing.attack_subject import AttackSubject
 
 register = keras.saving.register_keras_serializable(package="broken")
 CALLS = itertools.count()
+VICTIMS = weakref.WeakKeyDictionary()
 
 
 @register
@@ -94,6 +96,18 @@ class TrainsTheModel(Works):
         return super().search(problem)
 
 
+class RemembersTheModel(Works):
+    def attack_batch(self, victim, x, y, mask=None, given=None):
+        return super().attack_batch(VICTIMS.setdefault(victim.model, victim), x, y, mask, given)
+
+
+class FearsInfinity(Works):
+    def search(self, problem):
+        finite = tf.math.is_finite(problem.limits.high)
+        found = super().search(problem)
+        return found._replace(x=tf.where(finite, found.x, problem.x))
+
+
 class WritesIntoItsInput(Works):
     def attack_batch(self, victim, x, y, mask=None, given=None):
         x[0] = 0.0
@@ -136,6 +150,7 @@ BROKEN = {
     "stays in ball and bounds": LeavesTheBall,
     "no radius, no change": AlwaysMoves,
     "exact on a linear model": GoesHalfWay,
+    "bounds may be infinite": FearsInfinity,
     "a larger ball is no harder": LosesItsWay,
     "pixels at a bound can move": SticksToBounds,
     "a zero gradient stays finite": DividesByZero,
@@ -144,6 +159,7 @@ BROKEN = {
     "a batch equals singles": LooksAtTheBatch,
     "same seed, same result": DrawsFromAState,
     "the model is left alone": TrainsTheModel,
+    "the model is seen as it is now": RemembersTheModel,
     "inputs are left alone": WritesIntoItsInput,
     "no retrace on the second call": BuildsEpsilonIn,
     "mask and bounds of each value hold": ForgetsTheMask,

@@ -95,6 +95,7 @@ def test_data(x, y, options, words):
         (ATTACK, lambda: plain(units=1), "FGSM: `model` must be a model whose outputs are known"),
         (ATTACK, lambda: plain(loss="sparse_categorical_crossentropy"), "compiled with from_logits=True"),
         (ATTACK, lambda: plain(keras.layers.Lambda(tf.round)), "Square, HopSkipJump or Boundary"),
+        (ATTACK, lambda: keras.Sequential([plain(units=1), keras.layers.Softmax()]), "at least two classes"),
         (ATTACK, lambda: plain(keras.layers.Reshape((2, 2))), "FGSM: `model` must be a model with outputs of shape"),
         (kas.FMN(), lambda: plain(units=1, loss="mse"), "FMN: `model` must be a classifier"),
         (kas.FGSM(loss="dlr"), lambda: plain(loss="mse"), "FGSM: `loss`"),
@@ -105,6 +106,7 @@ def test_data(x, y, options, words):
         ),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1:UserWarning")
 def test_models(attack, model, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         attack(model(), X)
@@ -117,6 +119,27 @@ def test_kinds():
         kas.AdversarialTraining(plain(), "pgd")
     with pytest.raises(TypeError, match="FGSM: `x` must be an array of numbers"):
         ATTACK(plain(), X.astype(str), Y)
+
+
+def test_default_epsilons_need_finite_bounds():
+    with pytest.raises(ValueError, match="`epsilons` must be given where the bounds are infinite.*epsilons="):
+        kas.evaluate_robustness(plain(), (X, Y), bounds=(-np.inf, np.inf))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_states_of_a_recurrent_layer_are_left_alone(batch):
+    model = keras.Sequential([keras.layers.GRU(3, stateful=True), keras.layers.Dense(3)])
+    x = np.full((batch, 2, 2), 0.5, "float32")
+    model(x)
+    before = model.layers[0].states[0].numpy()
+    with pytest.raises(ValueError, match="FGSM: `model` must be a model that remembers nothing.*stateful=False"):
+        ATTACK(model, x)
+    assert np.array_equal(before, model.layers[0].states[0].numpy())
+
+
+def test_ragged_lists():
+    with pytest.raises(ValueError, match="FGSM: `x` must be an array, or nested lists of numbers of one shape"):
+        ATTACK(plain(), [[0.1, 0.2], [0.3]], Y)
 
 
 def test_a_shared_perturbation_has_one_mask():

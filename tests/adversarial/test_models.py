@@ -176,6 +176,51 @@ def test_the_named_input_is_attacked(kind):
         kas.FGSM(0.1)(model, x)
 
 
+def test_functions_take_the_named_input_too():
+    """`fgsm`, `certify` and `input_gradient`; the gradient for an input that is read as integers is zero."""
+    parts = {"image": keras.Input((4,), name="image"), "kind": keras.Input((1,), dtype="int32", name="kind")}
+    embedded = keras.layers.Flatten()(keras.layers.Embedding(5, 2)(parts["kind"]))
+    model = keras.Model(parts, dense(3)(keras.layers.Concatenate()([parts["image"], embedded])))
+    x = {"image": numbers(), "kind": np.arange(4)[:, None]}
+    y = np.asarray(model(x)).argmax(axis=1)
+    gradient = kas.input_gradient(model, x, y)
+    assert gradient["image"].all() and not gradient["kind"].any()
+    moved = kas.fgsm(model, x, y, 0.1, input_name="image")
+    assert np.allclose(moved["image"] - x["image"], 0.1 * np.sign(gradient["image"]), atol=1e-6)
+    assert np.array_equal(moved["kind"], x["kind"])
+    assert np.array_equal(kas.certify(model, x, 1e-6, input_name="image", n0=4, n=20).prediction, y)
+
+
+def test_nested_lists_are_one_input():
+    model = keras.Sequential([keras.Input((4,)), dense(3)])
+    x, y = numbers(), np.zeros(4, int)
+    assert np.array_equal(kas.FGSM(0.1)(model, x.tolist(), y).x_adv, kas.FGSM(0.1)(model, x, y).x_adv)
+    assert np.array_equal(kas.input_gradient(model, x.tolist(), y), kas.input_gradient(model, x, y))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_fgsm_in_a_graph(labelled):
+    model = keras.Sequential([keras.Input((4,)), dense(3)])
+    x, y = numbers(), np.array([0, 1, 2, 0]) if labelled else None
+    expected = kas.fgsm(model, x, y, 0.1)
+    with op_by_op(False):
+        graph = tf.function(lambda x: kas.fgsm(model, x, y, 0.1))
+        assert np.allclose(graph(tf.constant(x)), expected, atol=1e-6)
+        batches = tf.data.Dataset.from_tensor_slices(x).batch(3).map(lambda x: kas.fgsm(model, x, epsilon=0.1))
+        assert [len(batch) for batch in batches] == [3, 1]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="fgsm: inputs must lie inside"):
+            graph(tf.constant(x + 1.0))
+
+
+def test_a_picture_turns_away_from_where_it_is():
+    """On the grid's only point, and after a shift by whole pixels, there is a gradient too."""
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense(4)])
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (6, 8, 8, 1)).astype("float32")
+    for grid in ((1, 1, 1), (1, 3, 3)):
+        result = kas.SpatialAttack(60, 0.25, grid=grid, steps=5)(model, x)
+        assert not result.zero_gradient.any() and (result.x_adv != x).any(axis=(1, 2, 3)).all()
+
+
 def test_data_sets_give_what_arrays_give():
     model, x = network().become("curved"), pictures(5)
     y = network().scores(x).argmax(axis=1)
