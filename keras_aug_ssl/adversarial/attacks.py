@@ -82,9 +82,11 @@ class FGSM(Attack):
             ValueError: as a call does.
         """
         owner = type(self).__name__
-        found = []
+        found, victim = [], None
         for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
-            victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name)
+            if victim is None:
+                known = y_batch if y is None else y
+                victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name, y=known)
             (x_adv,) = self.found(victim, self._arguments(victim, x_batch, y_batch, None, None), self.unjudged)
             found.append(x_adv)
         return join(found)

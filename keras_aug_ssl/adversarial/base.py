@@ -146,10 +146,11 @@ class Attack:
         owner = type(self).__name__
         first = tf.nest.flatten(x)[0]
         bar = keras.utils.Progbar(len(first) if hasattr(first, "shape") else None) if verbose else None
-        done = 0
+        done, victim = 0, None
         for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
-            known = y_batch if y is None else y
-            victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name, y=known)
+            if victim is None:  # one look at the model a call: it takes as long as a step of a small attack
+                known = y_batch if y is None else y
+                victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name, y=known)
             rows = check_mask(owner, mask, victim.inputs.split(x_batch)[0], done)
             result = self.attack_batch(victim, x_batch, y_batch, rows)
             done += len(result.success)

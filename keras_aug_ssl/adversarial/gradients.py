@@ -117,7 +117,7 @@ def fgsm(
 
 def _fgsm_in_graph(attack: FGSM, model: keras.Model, x: Any, y: Any, input_name: str | int | None) -> Any:
     x = tf.nest.map_structure(tf.convert_to_tensor, x)
-    victim = victim_of("fgsm", model, x, input_name=input_name)
+    victim = victim_of("fgsm", model, x, input_name=input_name, y=y)
     attacked, _ = victim.inputs.split(x)
     assert_inside("fgsm", attacked, attack.bounds)
     return attack.perturb(victim, x, y, tf.constant(0))

@@ -9,7 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_aug_ssl.testing.attack_subject import RADIUS, SHAPE, AttackSubject, Task, network, pictures
+from keras_aug_ssl.testing.attack_subject import (
+    CLASSES,
+    RADIUS,
+    SHAPE,
+    AttackSubject,
+    Task,
+    network,
+    pictures,
+    sigmoids,
+)
 from keras_aug_ssl.testing.laws import Law, broken, register, same
 
 LAWS: list[Law] = []
@@ -155,6 +164,17 @@ def a_tasks_preparation_counts(subject: AttackSubject) -> None:
     result = subject.attack()(task, x, labels)
     now = task.predict(result.x_adv).argmax(axis=1)
     same(result.success, now != labels, "success told and by predict")
+
+
+@register(LAWS, "labels mean what evaluate makes of them", graphs=True)
+def labels_mean_what_evaluate_makes_of_them(subject: AttackSubject) -> None:
+    """Of classes told by sigmoids, each of which could be read by itself, success is what `evaluate` calls wrong."""
+    model, x = sigmoids(), pictures(8)
+    y = np.eye(CLASSES)[np.asarray(model(x)).argmax(axis=1)]
+    y[-1] = np.roll(y[-1], 1)
+    result = subject.attack(share=0.2)(model, x, y)
+    accuracy = model.evaluate(result.x_adv, y, verbose=0)[1]
+    same(np.mean(~result.success), accuracy, "what is left and what evaluate says", 1e-6)
 
 
 @register(LAWS, "config round trip", graphs=True)

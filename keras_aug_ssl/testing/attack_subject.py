@@ -88,6 +88,16 @@ def network(probabilities: bool = False) -> Network:
     return Network(probabilities)
 
 
+@functools.cache
+def sigmoids() -> keras.Model:
+    """A linear model whose classes are told by sigmoids, often two of them high: one for all laws, and so its graphs."""
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(CLASSES, "sigmoid")])
+    kernel = np.random.default_rng(4).normal(size=(int(np.prod(SHAPE)), CLASSES))
+    model.set_weights([kernel, -0.5 * kernel.sum(axis=0)])  # about as often yes as no
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 class Task(keras.Model):
     """The network as a task that mirrors values of 0..1 before it answers, as tasks scale theirs."""
 

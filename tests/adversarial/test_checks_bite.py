@@ -131,7 +131,7 @@ class HalvesBytes(Works):
 
 class FearsProbabilities(Works):
     def search(self, problem):
-        return Found.nothing(problem) if problem.victim.head.probabilities else super().search(problem)
+        return Found.nothing(problem) if not problem.victim.head.logits else super().search(problem)
 
 
 @register
@@ -144,6 +144,13 @@ class LooksPastThePreparation(Works):
     def attack_batch(self, victim, x, y, mask=None, given=None):
         result = super().attack_batch(victim, x, y, mask, given)
         return dataclasses.replace(result, success=np.argmax(victim.model(result.x_adv), axis=1) != y)
+
+
+class CutsAtAHalf(Works):
+    def attack_batch(self, victim, x, y, mask=None, given=None):
+        result = super().attack_batch(victim, x, y, mask, given)
+        wrong = (np.asarray(victim.output(result.x_adv)) > 0.5) != np.asarray(y, bool).reshape(len(y), -1)
+        return dataclasses.replace(result, success=wrong.any(axis=1))
 
 
 BROKEN = {
@@ -166,6 +173,7 @@ BROKEN = {
     "every dtype is read alike": HalvesBytes,
     "probabilities are as good as logits": FearsProbabilities,
     "a task's preparation counts": LooksPastThePreparation,
+    "labels mean what evaluate makes of them": CutsAtAHalf,
     "config round trip": lambda: ForgetsItsSteps(0.3, steps=1, step_size=0.01),
 }
 
