@@ -90,7 +90,7 @@ def network(probabilities: bool = False) -> Network:
 
 @functools.cache
 def sigmoids() -> keras.Model:
-    """A linear model whose classes are told by sigmoids, often two of them high: one for all laws, and so its graphs."""
+    """A linear model whose classes are told by sigmoids, often two of them high; the same for all laws."""
     model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(CLASSES, "sigmoid")])
     kernel = np.random.default_rng(4).normal(size=(int(np.prod(SHAPE)), CLASSES))
     model.set_weights([kernel, -0.5 * kernel.sum(axis=0)])  # about as often yes as no
