@@ -59,8 +59,9 @@ class Keys(keras.random.SeedGenerator):
 
     _SKIP = 256  # what RngReadAndSkip adds to its counter for each number of a Philox generator
 
-    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(random.randint(1, int(1e9)) if seed is None else seed, **kwargs)
+    def __init__(self, seed: int | None = None, name: str = "keys", **kwargs: Any) -> None:
+        # One name for all: TensorFlow keeps 35 kB for every name that a variable ever had.
+        super().__init__(random.randint(1, int(1e9)) if seed is None else seed, name, **kwargs)
         with self.backend.name_scope(self.name, caller=self):
             self.state = keras.Variable(
                 [0, 0, self._initial_seed],  # counter, its high word, key

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.testing import layer_annotations, layer_running, layer_values
+from keras_aug_ssl.testing import layer_annotations, layer_models, layer_running, layer_strain, layer_values
 from keras_aug_ssl.testing.laws import Law
 from keras_aug_ssl.testing.subject import Subject
 
-LAYER_LAWS: dict[str, Law] = {
-    law.name: law for module in (layer_values, layer_annotations, layer_running) for law in module.LAWS
-}
+MODULES = (layer_values, layer_annotations, layer_running, layer_models, layer_strain)
+LAYER_LAWS: dict[str, Law] = {law.name: law for module in MODULES for law in module.LAWS}
 
 
 def check_layer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from typing import Any
 
 import keras
@@ -219,6 +220,40 @@ def learned() -> Any:
     return layer
 
 
+class HidesWeights(Brighter):
+    def weights(self, key, count):
+        return draws.uniforms(key, count, 1)
+
+
+class CountsThePixels(Brighter):
+    def draw(self, spec, key):
+        tf.debugging.assert_positive(spec.batch_size)
+        return super().draw(spec, key)
+
+
+class ReadsThenAdvances(keras.random.SeedGenerator):
+    """Keras's own order of the two, with time for another thread between them."""
+
+    def next(self, ordered=True):
+        key = self.state.value * 1
+        time.sleep(0.001)
+        self.state.assign(key + [0, 1])
+        return key
+
+
+class SharesKeys(Brighter):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = ReadsThenAdvances(1)
+
+
+class CompilesForItself(Brighter):
+    @classmethod
+    def run(cls, steps, batch, finish, jit):
+        images = tf.function(lambda images: images + 0, jit_compile=jit or None)(batch.images)
+        return super().run(steps, batch.replace(images=images), finish, jit)
+
+
 BROKEN = {
     "inference is the identity": WorksAtInference,
     "neutral parameters are the identity": KeepsNothing,
@@ -250,6 +285,12 @@ BROKEN = {
     "one image = a batch of one": DarkensSingleImages,
     "config round trip": lambda: ForgetsItsFactor(0.5),
     ".keras round trip": learned,
+    "nothing of Keras's is hidden": HidesWeights,
+    "lives inside a model": HidesWeights,
+    "an empty batch comes out empty": CountsThePixels,
+    "a broken pixel is its own image's": LooksAtTheBatch,
+    "threads draw for themselves": SharesKeys,
+    "an equal layer compiles nothing anew": CompilesForItself,
 }
 
 
