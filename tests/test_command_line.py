@@ -58,6 +58,7 @@ def folder(tmp_path):
     return str(place)
 
 
+@pytest.mark.filterwarnings("ignore:SelfTraining, selection 3")  # so few steps make nobody sure
 def test_study_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = [*STUDY, "--out", "my report"]

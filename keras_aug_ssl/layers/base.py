@@ -68,9 +68,10 @@ class AugmentationLayer(keras.layers.Layer):
 
     In general they differ from Keras's image layers (3.15) in this: every image draws for itself, by rules of our own,
     so a seed gives other numbers; what comes in as integers leaves as integers, rounded, where Keras gives floats;
-    images outside `value_range` are an error; boxes and keypoints have the batch axis of the images; a wrong kind of
-    argument is a `TypeError`, and errors are worded alike. A subclass says what to draw and what to run; Keras's hooks
-    (`get_random_transformation`, `transform_images`, `transform_bounding_boxes`, ...) don't exist.
+    images outside `value_range` are an error (in a graph whole numbers only: floats are clipped there); boxes and
+    keypoints have the batch axis of the images; a wrong kind of argument is a `TypeError`, and errors are worded alike.
+    A subclass says what to draw and what to run; Keras's hooks (`get_random_transformation`, `transform_images`,
+    `transform_bounding_boxes`, ...) don't exist.
 
     Boxes are a dict with `"boxes"` (B, N, 4) and `"labels"` (B, N), one number a box (KerasCV's `"classes"` is read
     too); other entries come through. A box that has left has the label -1 and is -1 throughout: unsigned labels leave
@@ -284,7 +285,11 @@ class AugmentationLayer(keras.layers.Layer):
         return set() if self.value_range is None else {self.value_range}
 
     def _check_values(self, inputs: Any) -> None:
-        """Images that leave `value_range` would be clipped without a word: found by dtype, or by value as it runs."""
+        """Images that leave `value_range` would be clipped without a word: found by dtype or by value.
+
+        In a graph floats are clipped all the same: a look at each costs as much as a layer, and one broken value in one
+        image must not end a data set.
+        """
         ranges = self._value_ranges()
         if not ranges:
             return
@@ -296,6 +301,8 @@ class AugmentationLayer(keras.layers.Layer):
             expected = f"within value_range=({low:g}, {high:g})"
             if images.dtype == tf.uint8 and high <= 1.0:
                 checks.fail(owner, "inputs", expected, "uint8 images", advice)
+            if not (tf.executing_eagerly() or images.dtype.is_integer):
+                continue
             inside, seen = _within(images, low, high), [tf.reduce_min(images), tf.reduce_max(images)]
             if not tf.executing_eagerly():
                 words = f"{owner}: `inputs` must be {expected}. {advice} Received from, to:"

@@ -95,7 +95,7 @@ def _kind_asked(found: _Evidence, kind: str) -> str:
 def _kind(found: _Evidence) -> str:
     if found.activation == "softmax" and found.units == 1:
         checks.fail(
-            found.owner, "model", "a model with two or more units under its softmax", "1 unit, which is always 1",
+            found.owner, "model", "a model of at least two classes under its softmax", "1 unit, which is always 1",
             "Yes or no takes one unit with a sigmoid.",
         )  # fmt: skip
     if found.says is None:

@@ -86,8 +86,8 @@ def _has_range(subject: Subject) -> bool:
 
 @register(LAWS, "what would be clipped is said in graphs too", _has_range, graphs=True)
 def values_are_checked_in_graphs(subject: Subject) -> None:
-    """Images outside `value_range` are an error in a graph, as they are eagerly, and not clipped without a word."""
-    images = 3.0 * subject.images()
+    """Whole numbers outside `value_range` are an error in a graph, as they are eagerly, and don't saturate silently."""
+    images = (3.0 * subject.images()).astype("uint16")
     for augment in (subject.augment(), tf.function(subject.augment(), autograph=False)):
         try:
             augment(images)

@@ -202,7 +202,7 @@ def test_uint8_images_outside_the_value_range_are_an_error():
         kas.Pipeline([layers.RandomBrightness(0.1, value_range=(0, 1))]).map(images(), seed=1)
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "float32", "int32"])
+@pytest.mark.parametrize("dtype", ["uint16", "int32"])
 def test_what_would_be_clipped_ends_the_map_as_it_ends_a_call(dtype):
     inside, outside = np.full((1, 4, 4, 1), 200, dtype), np.full((1, 4, 4, 1), 3000, dtype)
     pipeline = kas.Pipeline([layers.RandomBrightness((0.1, 0.1))], jit_compile=False)

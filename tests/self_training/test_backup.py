@@ -221,7 +221,7 @@ def test_a_directory_is_one_processes_at_a_time(tmp_path):
         def on_epoch_end(self, epoch, logs=None):
             seen.append(seen_from_elsewhere(tmp_path))
 
-    fit(*setting(tmp_path), Look(), epochs=1)
+    fit(*setting(tmp_path, start_epoch=1), Look(), epochs=1)
     assert seen == ["held"] and seen_from_elsewhere(tmp_path) == "free"
 
 
@@ -248,7 +248,7 @@ def test_a_directory_in_use_is_refused_and_free_once_its_process_was_killed(tmp_
         other.kill()
         other.wait()
     try:
-        assert fit(*setting(tmp_path), epochs=1).epoch == [0]
+        assert fit(*setting(tmp_path, start_epoch=1), epochs=1).epoch == [0]
     finally:
         os.kill(helper, signal.SIGKILL)
         other.communicate()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_aug_ssl as kas
+from tests.self_training import cases
 from tests.self_training import test_resume as resume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,8 +158,8 @@ def test_two_hundred_kills_lose_and_duplicate_no_row(tmp_path):
 def test_mirrored_strategy():
     history, weights = json.loads(python(TWO_DEVICES).stdout.splitlines()[-1])
     assert history["n_pseudo"][-1] == 18 and history["pseudo_accuracy"][-1] > 0.9
-    x, y, pool, hidden = resume.clusters()
-    single = resume.network()
-    resume.run(kas.SelfTraining(pool, kas.rules.TopK(6), start_epoch=2), single)
+    x, y, pool, hidden = cases.clusters()
+    single = cases.network()
+    cases.run(kas.SelfTraining(pool, kas.rules.TopK(6), start_epoch=2), single)
     for a, b in zip(weights, single.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)

@@ -37,6 +37,7 @@ def test_a_seed_decides_everything(train):
     assert not same(first, train(seed=1)[0])
 
 
+@pytest.mark.filterwarnings("ignore:SelfTraining, selection 3")  # that nothing is selected, which is the point
 def test_self_training_that_selects_nothing_changes_nothing(train, monkeypatch):
     monkeypatch.setattr(methods, "CONFIDENCE", 1.0)
     with_it, rounds = train(self_trained=True)
