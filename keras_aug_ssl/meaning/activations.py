@@ -5,15 +5,37 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 _PASS_THROUGH = (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Dropout, keras.layers.Identity)
 
 
-def last_activation(model: keras.Model) -> str | None:
+def ending(model: keras.Model, output: tf.Tensor) -> str | None:
     """Name of the activation behind the outputs, as "softmax", "sigmoid", "linear" or "tanh"; None where it is hidden.
 
-    Layers that move or drop values are looked through. Logarithms of probabilities are logits: "linear".
+    Args:
+        model: any Keras model. Layers that move or drop values are looked through; logarithms of probabilities are
+            logits, "linear".
+        output: what it puts out for a few examples, on which Keras's own softmax and sigmoid leave their logits, also
+            where a subclass hides the layer.
     """
+    return _last_activation(model) or _of_logits_left(output)
+
+
+def _of_logits_left(output: tf.Tensor) -> str | None:
+    logits = getattr(output, "_keras_logits", None)
+    if logits is None:
+        return None
+    if not hasattr(output, "numpy"):
+        return output.op.type.lower() if output.op.type in ("Softmax", "Sigmoid") else None
+    for name in ("sigmoid", "softmax"):  # in this order, since a softmax of one unit warns
+        if np.allclose(getattr(keras.activations, name)(logits), output, atol=1e-3):
+            return name
+    return None
+
+
+def _last_activation(model: keras.Model) -> str | None:
     operation: Any = model
     while isinstance(operation, keras.Model):
         outputs = getattr(operation, "outputs", None)

@@ -23,8 +23,8 @@ class Head:
             `"numbers"` (regression).
         logits: the outputs are logits, or scores with the boundary at zero; never for numbers.
         units: size of the last axis of the outputs.
-        activation: `"softmax"` or `"sigmoid"` where Keras leaves the logits on the output of the last layer, as its
-            own losses then use them; None where probabilities are all there is.
+        activation: `"softmax"` or `"sigmoid"` where it is known that the last layer ends in it, and that Keras's losses
+            see its logits; None where probabilities are all there is.
         sparse: the loss wants class numbers, so a target can't be soft.
         signed: the labels say no by -1, not by 0, as hinge losses allow.
     """
@@ -96,9 +96,9 @@ class Head:
     def _logits(self, output: tf.Tensor) -> tf.Tensor:
         if self.logits:
             return output
-        if hasattr(output, "_keras_logits"):
+        if self.activation is not None and hasattr(output, "_keras_logits"):  # Keras leaves them there
             return output._keras_logits
-        if not tf.executing_eagerly() and output.op.type in ("Softmax", "Sigmoid"):
+        if self.activation is not None and not tf.executing_eagerly() and output.op.type.lower() == self.activation:
             return output.op.inputs[0]
         output = tf.cast(output, tf.float32)
         logs = tf.math.log(tf.maximum(output, _TINY))

@@ -14,15 +14,16 @@ from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 CLASS_NUMBERS, ZERO_ONE, SIGNED = "class numbers", "0 and 1", "-1 and 1"  # one a row
 ONE_HOT, SEVERAL, SIGNED_ROWS, SHARES = "one-hot", "rows of 0 and 1", "rows of -1 and 1", "shares of classes"
 REAL, REAL_ROWS, DENSE = "real numbers", "rows of real numbers", "one for each place"
+UNSEEN = "values that only running shows"
 
 
 def form_of(y: Any) -> str | None:
-    """What labels look like: one of the constants above; None without labels, or where only running shows them."""
+    """What labels look like: one of the constants above; None without labels."""
     if y is None:
         return None
     if tf.is_tensor(y) and not hasattr(y, "numpy"):
         single = y.shape.rank == 1 or y.shape.rank == 2 and y.shape[1] == 1
-        return CLASS_NUMBERS if single and y.dtype.is_integer else None
+        return CLASS_NUMBERS if single and y.dtype.is_integer else UNSEEN
     y = np.asarray(y)
     if y.dtype.kind not in "biuf" or y.ndim == 0 or not y.size:
         return None

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning import labels, losses
-from keras_aug_ssl.meaning.activations import last_activation
+from keras_aug_ssl.meaning.activations import ending
 from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.losses import EITHER, UNREADABLE, YES_NO, Says
 
@@ -60,10 +60,12 @@ def read(
     units = int(output.shape[-1]) if output.shape.rank == 2 else 1
     shape = tuple(y.shape if tf.is_tensor(y) else np.shape(y))
     form = None if len(shape) == 2 and shape[1] not in (1, units) else labels.form_of(y)
+    if form == labels.UNSEEN and units > 1 and (len(shape) == 1 or shape[-1] == 1):
+        form = labels.CLASS_NUMBERS  # one number a row can be nothing else beside several outputs
     resolved = losses.resolve(loss, units, form in (labels.CLASS_NUMBERS, labels.ZERO_ONE))
     said = losses.says(resolved)
     found = _Evidence(
-        owner, model.name, said, resolved is not None, last_activation(model), units, form, output, _WAYS_OUT + ask
+        owner, model.name, said, resolved is not None, ending(model, output), units, form, output, _WAYS_OUT + ask
     )
     return _head(found, _kind_asked(found, kind) if kind is not None else _kind(found))
 
@@ -84,7 +86,7 @@ def depends_on_labels(model: keras.Model, output: tf.Tensor, loss: Any) -> bool:
     said = losses.says(losses.resolve(loss, units, False))
     if said is None:
         return True
-    return said.scores or said.kind == NUMBERS and last_activation(model) == "sigmoid"
+    return said.scores or said.kind == NUMBERS and ending(model, output) == "sigmoid"
 
 
 def _kind_asked(found: _Evidence, kind: str) -> str:
@@ -130,14 +132,14 @@ def _kind_by_labels(found: _Evidence) -> str:
     if found.activation == "sigmoid":
         return NUMBERS if form in (labels.REAL, labels.REAL_ROWS, labels.SHARES) else by_itself
     if found.units == 1:
-        if form in (None, labels.ZERO_ONE, labels.SIGNED):
+        if form in (None, labels.UNSEEN, labels.ZERO_ONE, labels.SIGNED):
             _ask(found, "logits or probabilities, or numbers: nothing tells of its one unit")
         return NUMBERS
     if form == labels.REAL_ROWS:
         return NUMBERS
     if form in (labels.SEVERAL, labels.SIGNED_ROWS):
         return LABELS
-    if form is None and (found.compiled or found.activation != "linear"):
+    if form in (None, labels.UNSEEN) and (found.compiled or found.activation != "linear"):
         _ask(found, "logits or probabilities, or numbers: its last layer and its loss don't tell")
     return CLASSES  # by such labels, or a linear layer of several units that was never compiled
 
@@ -153,8 +155,14 @@ def _head(found: _Evidence, kind: str) -> Head:
     if kind == NUMBERS:
         return Head(kind, False, found.units)
     head = Head(kind, _are_logits(found, kind), found.units, sparse=sparse, signed=_signed(found))
-    keeps = found.activation in ("softmax", "sigmoid") and hasattr(found.output, "_keras_logits")
-    return dataclasses.replace(head, activation=found.activation) if keeps and not head.logits else head
+    return head if head.logits else dataclasses.replace(head, activation=_ending(found, kind))
+
+
+def _ending(found: _Evidence, kind: str) -> str | None:
+    """The activation whose logits Keras's own losses see: left on the output, or found in the graph."""
+    # A loss of classes looks for a softmax in the graph, and normalizes what sigmoids put out.
+    unseen = kind == CLASSES and found.activation == "sigmoid" and not hasattr(found.output, "_keras_logits")
+    return found.activation if found.activation in ("softmax", "sigmoid") and not unseen else None
 
 
 def _are_logits(found: _Evidence, kind: str) -> bool:
@@ -166,6 +174,8 @@ def _are_logits(found: _Evidence, kind: str) -> bool:
         return found.says.from_logits or found.says.scores
     if found.activation == "linear":
         return True
+    if not hasattr(found.output, "numpy"):
+        _ask(found, "logits or probabilities: its last layer and its loss don't tell")
     output = np.asarray(found.output, np.float32)  # hidden: numbers that can't be probabilities are logits
     between = (output > -1e-3).all() and (output < 1 + 1e-3).all()
     return not (between and (kind != CLASSES or np.allclose(output.sum(axis=-1), 1.0, atol=2e-2)))

@@ -109,6 +109,26 @@ def test_it_is_asked(model, loss, y, words):
         head(model(), loss, y)
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", keras.ops.softmax, keras.ops.sigmoid])
+@pytest.mark.parametrize(
+    "loss", ["categorical_crossentropy", "binary_crossentropy", keras.losses.MeanSquaredError(), "kl_divergence"]
+)
+def test_outputs_undo_scores_eagerly_and_in_graphs(loss, activation, hidden):
+    model = Hidden(3, activation) if hidden else plain(3, activation)
+    model.compile(loss=loss)
+    raw = model(X)
+    if hidden and not isinstance(loss, str):
+        pytest.skip("neither loss nor last layer tells")
+    found = head(model, loss, ONE_HOT)
+
+    def there_and_back():
+        return found.outputs(found.scores(model(X)))
+
+    for undone in (there_and_back(), tf.function(there_and_back, autograph=False)()):
+        np.testing.assert_allclose(undone, raw, atol=1e-6)
+
+
 def test_the_user_says_it():
     assert head(plain(1), squared, C > 0, kind="classes").kind == "binary"
     assert head(plain(1), squared, C > 0, kind="numbers").kind == "numbers"
