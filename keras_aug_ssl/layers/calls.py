@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import types
 import warnings
 from typing import Any
 
@@ -40,7 +41,7 @@ def augments_unasked(layer: keras.layers.Layer) -> bool:
 
 def _in_train_step() -> bool:
     """Whether a training step calls; what the trace of a `tf.function` between keeps may be run at inference too."""
-    frame = sys._getframe(1)
+    frame: types.FrameType | None = sys._getframe(1)
     while frame is not None:
         step = _STEPS.get(frame.f_code.co_name.removeprefix("tf__"))  # "tf__": converted by AutoGraph
         if step is not None or frame.f_globals.get("__name__") == _TRACING:
