@@ -25,7 +25,9 @@ def augments_unasked(layer: keras.layers.Layer) -> bool:
     there it is True within a function called `train_step`, which is Keras's own name for what `fit` does with a batch.
     """
     outermost = getattr(get_global_attribute("current_call_ctx"), "entry_layer", None)
-    if outermost is None or outermost is layer or not outermost.weights or _in_train_step():
+    if outermost is None or outermost is layer or _in_train_step():
+        return True
+    if outermost.built and not outermost.weights:  # while a model is being built, it may yet get some
         return True
     if record.could_possibly_record():
         warnings.warn(
