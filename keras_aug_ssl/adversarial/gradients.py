@@ -64,7 +64,7 @@ def _labels(owner: str, victim: Victim, loss: Any, y: Any, size: int) -> Any:
     decided = decisions_in_graph(victim.head, y) if symbolic else decisions(owner, victim.head, y, size)
     by_loss = objectives.judged_by_loss("auto" if loss is None else loss, victim.head)
     if not by_loss:
-        return decided
+        return labels.softened(victim.head, y, decided) if loss in (None, "crossentropy") else decided
     labels.check_judged(owner, victim.head, y, loss)
     return tf.cast(y, tf.float32)
 
@@ -145,10 +145,14 @@ def _graph(victim: Victim, loss: Any) -> Any:
 
 def _measure(victim: Victim, loss: Any) -> objectives.Objective:
     head = victim.head
-    if loss is None and head.kind in (heads.CLASSES, heads.BINARY) or loss == "crossentropy":
-        return objectives.cross_entropy
-    if loss is None and head.kind == heads.LABELS:
-        return lambda scores, y: tf.reduce_mean(tf.nn.softplus(scores * (1.0 - 2.0 * y)), axis=1)
+    if loss in (None, "crossentropy") and head.single:
+        return lambda scores, y: (
+            objectives.cross_entropy(scores, y)
+            if y.dtype.is_integer
+            else tf.nn.softmax_cross_entropy_with_logits(y, scores)
+        )
+    if loss in (None, "crossentropy") and head.kind == heads.LABELS:
+        return lambda scores, y: tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(y, scores), axis=1)
     return objectives.choose("input_gradient", "auto" if loss is None else loss, head, victim.compiled_loss)
 
 

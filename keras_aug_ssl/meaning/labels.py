@@ -103,6 +103,17 @@ def decisions_in_graph(head: Head, y: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cast(y, tf.float32) > 0.5 if head.kind == BINARY else y, tf.int32)
 
 
+def softened(head: Head, y: Any, decided: Any) -> Any:
+    """Soft labels as shares, (N, K) float32 or for yes or no (N, 2), where `y` is soft; else what was decided."""
+    form = form_of(y)
+    if head.kind == CLASSES and form == SHARES or head.kind == LABELS and form in (SHARES, REAL_ROWS):
+        return tf.cast(y, tf.float32)
+    if head.kind == BINARY and form == REAL and not head.signed:
+        yes = tf.reshape(tf.cast(y, tf.float32), [-1, 1])
+        return tf.concat([1.0 - yes, yes], axis=1)
+    return decided
+
+
 def predicted(head: Head, scores: tf.Tensor) -> tf.Tensor:
     """The model's own decisions, in the form of `decisions`."""
     if head.kind == NUMBERS:

@@ -212,3 +212,18 @@ def test_the_halves_agree_on_a_classifier_of_sigmoids():
     report = kas.evaluate_robustness(model, (X, np.eye(3)[truth]), [kas.FGSM()], [0.0], bounds=(-9, 9), checks=False)
     tried = kas.calibration.dry_run(model, X, kas.rules.Threshold(0.0), X, np.eye(3)[truth])
     assert report.clean_accuracy == pytest.approx(expected) == pytest.approx(tried.precision)
+
+
+@pytest.mark.parametrize(("activation", "units", "loss"), [
+    ("softmax", 3, "categorical_crossentropy"), ("sigmoid", 1, "binary_crossentropy"),
+    ("sigmoid", 3, "binary_crossentropy"),
+])  # fmt: skip
+def test_the_gradient_of_soft_labels_is_that_of_their_loss(activation, units, loss):
+    rng, model = np.random.default_rng(2), plain(units, activation)
+    model.compile("sgd", loss)
+    y = rng.dirichlet(np.ones(3), 12) if activation == "softmax" else rng.uniform(0.1, 0.9, (12, units))
+    x = tf.constant(X)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = getattr(keras.losses, loss)(tf.constant(y, tf.float32), model(x))
+    np.testing.assert_allclose(kas.input_gradient(model, X, y), tape.gradient(value, x), atol=1e-6)
