@@ -114,7 +114,7 @@ class Task(keras.Model):
         """What `predict` does to its inputs, under the name that KerasHub gave it."""
         return keras.utils.pack_x_y_sample_weight(1.0 - x, y, sample_weight)
 
-    def predict(self, x: Any) -> np.ndarray:
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> np.ndarray:
         """The network's outputs for inputs as a user has them."""
         return np.asarray(self(self.preprocess_samples(x), training=False))
 
