@@ -57,14 +57,15 @@ def input_gradient(model: keras.Model, x: Any, y: Any = None, loss: Any = None) 
 
 
 def _labels(owner: str, victim: Victim, loss: Any, y: Any, size: int) -> Any:
-    """Labels in the form that the measure takes, checked where their values can be seen."""
+    """Labels as the tensor that the measure takes, checked where their values can be seen."""
     if y is None:
         return None
     symbolic = tf.is_tensor(y) and not tf.executing_eagerly()
     decided = decisions_in_graph(victim.head, y) if symbolic else decisions(owner, victim.head, y, size)
     by_loss = objectives.judged_by_loss("auto" if loss is None else loss, victim.head)
     if not by_loss:
-        return labels.softened(victim.head, y, decided) if loss in (None, "crossentropy") else decided
+        softened = loss in (None, "crossentropy")
+        return tf.convert_to_tensor(labels.softened(victim.head, y, decided) if softened else decided)
     labels.check_judged(owner, victim.head, y, loss)
     return tf.cast(y, tf.float32)
 

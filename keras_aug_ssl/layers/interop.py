@@ -139,6 +139,6 @@ def _adjusted(stock: keras.layers.Layer, config: dict[str, Any]) -> dict[str, An
     pair = isinstance(written.get("factor"), (tuple, list)) and "trainable" not in written
     if name == "RandomContrast" and config["factor"][0] == 0 and not pair:
         config["factor"] = config["factor"][1]
-    if "seed" in written:  # RandomCrop stores the seed it drew where it got none
-        config["seed"] = written["seed"]
+    if name == "RandomCrop":  # which stores the seed it drew where it got none; its generator knows better
+        config["seed"] = stock.generator.get_config()["seed"]
     return config
