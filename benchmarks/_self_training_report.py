@@ -24,7 +24,7 @@ CURVES = {
     "scikit-learn LabelSpreading, 7 neighbours": "LabelSpreading",
     "scikit-learn SelfTrainingClassifier, logistic regression": "SelfTrainingClassifier",
 }
-COLOURS = plots.GREY, plots.ORANGE, plots.BLUE, plots.SKY, plots.PURPLE, plots.GREEN, plots.VERMILION
+COLORS = plots.GREY, plots.ORANGE, plots.BLUE, plots.SKY, plots.PURPLE, plots.GREEN, plots.VERMILION
 
 
 def draws(arguments: argparse.Namespace) -> range:
@@ -37,7 +37,7 @@ def tables(results: Results, arguments: argparse.Namespace, names: Sequence[str]
         for labels in arguments.labels:
             lines += [f"### {dataset}, {labels} labels a class", ""]
             lines += [
-                "| method | draws | errors, % | rows labelled | of them right, % | seconds |",
+                "| method | draws | errors, % | rows labeled | of them right, % | seconds |",
                 "|---|---|---|---|---|---|",
             ]
             for name in names:
@@ -58,8 +58,8 @@ def cells(found: list[dict[str, float]]) -> list[str]:
     rows = statistics.mean(each["rows"] for each in found)
     right = statistics.mean(100 * each["right"] for each in found)
     seconds = statistics.mean(each["seconds"] for each in found)
-    labelled = [f"{rows:.0f}", f"{right:.1f}"] if rows else ["", ""]
-    return [f"{statistics.mean(wrong):.1f}{spread}", *labelled, f"{seconds:.0f}"]
+    labeled = [f"{rows:.0f}", f"{right:.1f}"] if rows else ["", ""]
+    return [f"{statistics.mean(wrong):.1f}{spread}", *labeled, f"{seconds:.0f}"]
 
 
 def figure(results: Results, arguments: argparse.Namespace) -> Any:
@@ -69,12 +69,12 @@ def figure(results: Results, arguments: argparse.Namespace) -> Any:
     drawn = Figure(figsize=(9, 3.8), layout="constrained")
     panels = drawn.subplots(1, len(arguments.datasets), sharey=True, squeeze=False)[0]
     for dataset, axes in zip(arguments.datasets, panels, strict=True):
-        for (name, label), colour, marker in zip(CURVES.items(), COLOURS, plots.MARKERS, strict=False):
+        for (name, label), color, marker in zip(CURVES.items(), COLORS, plots.MARKERS, strict=False):
             keys = {n: [f"{dataset} | {n} | {d} | {name}" for d in draws(arguments)] for n in arguments.labels}
             wrong = {n: [100 * results[key]["errors"] for key in keys[n] if key in results] for n in keys}
             known = sorted(n for n in wrong if len(wrong[n]) > 1)
             middle, spread = ([of(wrong[n]) for n in known] for of in (statistics.mean, statistics.stdev))
-            axes.errorbar(known, middle, spread, color=colour, marker=marker, capsize=3, label=label)
+            axes.errorbar(known, middle, spread, color=color, marker=marker, capsize=3, label=label)
         axes.set(title=dataset, xlabel="labels a class", xscale="log", yscale="log")
         axes.set_xticks(arguments.labels, map(str, arguments.labels), minor=False)
         axes.minorticks_off()

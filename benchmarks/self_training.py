@@ -4,7 +4,7 @@
                                        [--results FILE.json] [--markdown FILE.md] [--figure FILE.png]
                                        [--first-draw 0] [--held-out] [--rare 0.1]
 
-One draw chooses the labelled rows, equally many of each class; all methods get the same, and the test set is only ever
+One draw chooses the labeled rows, equally many of each class; all methods get the same, and the test set is only ever
 used for the figures. The network, the number of steps, the batches (`SelfTraining.training_set`, with no selections for
 the supervised lines) and the seeds are the same in every line with the network. `--labels 1 4 10 40` takes a night on
 two cores; finished lines are kept in the results file and not run again.
@@ -13,12 +13,12 @@ Reported: errors on the test set in percent, mean and standard deviation over dr
 label at the end and how many of those labels were right; processor seconds of one training, selections included.
 
 "mild" moves, turns and zooms the digits a little; "strong" also shears them, changes contrast and erases rectangles.
-Lines of ours augment labelled rows mildly; pseudo-labelled ones lose a patch besides, which is the default, unless the
+Lines of ours augment labeled rows mildly; pseudo-labeled ones lose a patch besides, which is the default, unless the
 line says otherwise. The choice of steps, augmentation, patch and confidence was made on other draws, against rows of
 the pool kept back, as `--first-draw 20 --held-out` does; it wants a results file of its own.
 
-So does `--rare 0.1`, which leaves a tenth of the pool's classes 5 to 9; labelled rows and test set stay as they are.
-Real pools rarely have the class mix of the labelled rows, and some rules trust that they do.
+So does `--rare 0.1`, which leaves a tenth of the pool's classes 5 to 9; labeled rows and test set stay as they are.
+Real pools rarely have the class mix of the labeled rows, and some rules trust that they do.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ rules, layers = kas.rules, kas.layers
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One draw: labelled rows, the pool with its hidden labels, and the test set."""
+    """One draw: labeled rows, the pool with its hidden labels, and the test set."""
 
     draw: int
     x: np.ndarray
@@ -127,7 +127,7 @@ def errors(task: Task, model: keras.Model) -> float:
 
 
 def supervised(augment: Callable[[], Any] | None, everything: bool = False) -> Callable[[Task], Outcome]:
-    """Trains on labelled rows alone; on all of them with their true labels when `everything`."""
+    """Trains on labeled rows alone; on all of them with their true labels when `everything`."""
 
     def train(task: Task) -> Outcome:
         if everything:
@@ -151,7 +151,7 @@ def callback(
     known_mix: bool = False,
     **options: Any,
 ) -> Callable[[Task], Outcome]:
-    """The callback: labels rows as they are; learns labelled ones on `augment`, others on `harder` or the default."""
+    """The callback: labels rows as they are; learns labeled ones on `augment`, others on `harder` or the default."""
 
     def train(task: Task) -> Outcome:
         given = dict(options)
@@ -255,7 +255,7 @@ METHODS: dict[str, Callable[[Task], Outcome]] = {
     "supervised, strong": supervised(strong),
     "SelfTraining, defaults": callback(None),
     "SelfTraining, no patch": callback(None, one_view=True),
-    "SelfTraining, strong for pseudo-labelled rows": callback(None, harder=strong),
+    "SelfTraining, strong for pseudo-labeled rows": callback(None, harder=strong),
     "SelfTraining, strong for all": callback(None, strong, one_view=True),
     "SelfTraining, Threshold(0.95), soft": callback(rules.Threshold(0.95), labels="soft"),
     "SelfTraining, Threshold(0.95), averaged teacher": callback(rules.Threshold(0.95), teacher="average"),
@@ -315,8 +315,8 @@ def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", nargs="+", default=["mnist5k", "digits"], help="names that kas.data.load knows")
-    parser.add_argument("--labels", nargs="+", type=int, default=[10], help="labelled rows a class")
-    parser.add_argument("--draws", type=int, default=5, help="choices of the labelled rows")
+    parser.add_argument("--labels", nargs="+", type=int, default=[10], help="labeled rows a class")
+    parser.add_argument("--draws", type=int, default=5, help="choices of the labeled rows")
     parser.add_argument("--first-draw", type=int, default=0, help="number of the first of them")
     parser.add_argument("--held-out", action="store_true", help="errors on a quarter of the pool, not the test set")
     parser.add_argument("--rare", type=float, default=1.0, help="share of the pool's classes 5 to 9 that stays")

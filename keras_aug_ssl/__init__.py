@@ -8,6 +8,7 @@ from keras_aug_ssl import adversarial as adversarial
 from keras_aug_ssl import data as data
 from keras_aug_ssl import layers as layers
 from keras_aug_ssl import losses as losses
+from keras_aug_ssl import rules as rules
 from keras_aug_ssl import testing as testing
 from keras_aug_ssl.adversarial import APGD as APGD
 from keras_aug_ssl.adversarial import BIM as BIM
@@ -34,12 +35,11 @@ from keras_aug_ssl.adversarial import certify as certify
 from keras_aug_ssl.adversarial import evaluate_robustness as evaluate_robustness
 from keras_aug_ssl.adversarial import fgsm as fgsm
 from keras_aug_ssl.adversarial import input_gradient as input_gradient
-from keras_aug_ssl.layers.pipeline import Pipeline as Pipeline
+from keras_aug_ssl.layers.engine.pipeline import Pipeline as Pipeline
 from keras_aug_ssl.losses import AugMixLoss as AugMixLoss
 from keras_aug_ssl.self_training import SelfTrainer as SelfTrainer
 from keras_aug_ssl.self_training import SelfTraining as SelfTraining
 from keras_aug_ssl.self_training import UnlabeledPool as UnlabeledPool
-from keras_aug_ssl.self_training import calibration as calibration
-from keras_aug_ssl.self_training import rules as rules
+from keras_aug_ssl.self_training.labelling import calibration as calibration
 
 __version__ = "0.1.0"

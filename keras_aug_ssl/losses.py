@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
-from keras_aug_ssl.layers.base import AugmentationLayer
-from keras_aug_ssl.layers.streams import placed
+from keras_aug_ssl.layers.engine.base import AugmentationLayer
+from keras_aug_ssl.layers.engine.streams import placed
 
 _SMALLEST = 1e-7  # a probability's logarithm is taken of no less, as in the paper's code
 

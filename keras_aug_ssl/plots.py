@@ -1,8 +1,8 @@
 """Figures: images in rows, bars with spread, the fate of pseudo-labels, accuracy under attack.
 
 Every function returns a `matplotlib.figure.Figure` that belongs to nobody: no window, no global state, so it works in a
-thread, a notebook or a server. `to_png` turns one into bytes. Colours are Okabe and Ito's, told apart by colour-blind
-readers, and every distinction made by colour is also made by position or by a marker.
+thread, a notebook or a server. `to_png` turns one into bytes. Colors are Okabe and Ito's, told apart by color-blind
+readers, and every distinction made by color is also made by position or by a marker.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ def accuracy_bars(
     positions = np.arange(len(titles))
     for index, (kind, values) in enumerate(accuracies.items()):
         offset = (index - (len(accuracies) - 1) / 2) * thickness
-        colour = (BLUE, ORANGE, GREEN, VERMILION)[index]
+        color = (BLUE, ORANGE, GREEN, VERMILION)[index]
         percent, spread = 100 * np.transpose(values)
         whiskers: dict[str, Any] = {"xerr": spread, "capsize": 3} if np.any(spread > 0) else {}
-        axes.barh(positions + offset, percent, thickness * 0.92, color=colour, label=kind, ecolor=GREY, **whiskers)
+        axes.barh(positions + offset, percent, thickness * 0.92, color=color, label=kind, ecolor=GREY, **whiskers)
         for position, value, extent in zip(positions + offset, percent, spread, strict=True):
             axes.text(value + extent + 1.2, position, f"{value:.1f}", va="center", fontsize=8)
     axes.set_yticks(positions, titles)
@@ -138,8 +138,8 @@ def pseudo_label_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], *, 
     figure = _figure(7.0, 4.6)
     counts, truth = figure.subplots(2, 1, sharex=True)
     for index, (name, curve) in enumerate(curves.items()):
-        colour = (BLUE, ORANGE, GREEN, VERMILION, GREY)[index % 5]
-        style = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4, "label": name}
+        color = (BLUE, ORANGE, GREEN, VERMILION, GREY)[index % 5]
+        style = {"color": color, "marker": MARKERS[index % len(MARKERS)], "markersize": 4, "label": name}
         counts.plot(curve["step"], curve["count"], **style)
         truth.plot(curve["step"], 100 * np.asarray(curve["accuracy"], dtype=float), **style)
     counts.set(ylabel="pseudo-labels in use", title=title)
@@ -177,8 +177,8 @@ def accuracy_curves(
     figure = _figure(6.0, 4.0)
     axes = figure.add_subplot()
     for index, (name, curve) in enumerate(curves.items()):
-        colour = (BLUE, ORANGE, GREEN, VERMILION, GREY)[index % 5]
-        style: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4}
+        color = (BLUE, ORANGE, GREEN, VERMILION, GREY)[index % 5]
+        style: dict[str, Any] = {"color": color, "marker": MARKERS[index % len(MARKERS)], "markersize": 4}
         if name == thick:
             style = {"color": "black", "linewidth": 4, "alpha": 0.35, "zorder": 1}
         axes.plot(list(curve), 100 * np.array(list(curve.values())), label=name, **style)

@@ -11,7 +11,7 @@ import pytest
 
 import keras_aug_ssl as kas
 from keras_aug_ssl import writing
-from keras_aug_ssl.adversarial.report import Curve, RobustnessReport
+from keras_aug_ssl.adversarial.evaluation.report import Curve, RobustnessReport
 from keras_aug_ssl.study import Results, Row, Settings
 
 

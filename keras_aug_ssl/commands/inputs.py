@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from keras_aug_ssl import data
 from keras_aug_ssl.meaning import calling
-from keras_aug_ssl.self_training import images
-from keras_aug_ssl.self_training.sources import memory_map
+from keras_aug_ssl.self_training.pool import images
+from keras_aug_ssl.self_training.pool.sources import memory_map
 
 
 class BadInput(Exception):
@@ -82,7 +82,7 @@ def read_array(path: str) -> np.ndarray:
 
 
 def read_labeled(source: str, data_dir: str | None, value_range: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Labelled examples: a `.npz` file's `x` and `y` as they are, or a data set's test images, scaled."""
+    """Labeled examples: a `.npz` file's `x` and `y` as they are, or a data set's test images, scaled."""
     if not source.endswith(".npz"):
         test = data.load(source, data_dir=data_dir).test
         low, high = value_range

@@ -1,7 +1,7 @@
 """Label images with a saved model: a CSV file of id, label and confidence.
 
 The label is the position of the model's largest output, the confidence its probability. Labels are worth learning from
-only where the model is right when it is sure: check that on labelled images first.
+only where the model is right when it is sure: check that on labeled images first.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
             _array(arguments.data, model) if arguments.data.endswith(".npy") else _folder(arguments.data, model)
         )
         kept = _write(out, model, batches, arguments)
-    print(f"{kept} of {total} examples labelled in {shown(out)}")
+    print(f"{kept} of {total} examples labeled in {shown(out)}")
 
 
 def _array(path: str, model: keras.Model) -> tuple[int, Iterator[tuple[list[str], np.ndarray]]]:

@@ -1,6 +1,6 @@
 """From few labels to a robust model on real images: one table, one report.
 
-The same small network is trained with the same number of steps on the labelled images alone, with augmentation, with
+The same small network is trained with the same number of steps on the labeled images alone, with augmentation, with
 self-training on the images whose labels are hidden, and with PGD attacks on top. Each is tested on clean and on
 attacked test images, for several seeds. An interrupted run keeps its finished rows: repeat the command and it goes on.
 """
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset", default=default.dataset,
         help="mnist5k, digits, or an image classification set of TensorFlow Datasets (default: %(default)s)",
     )  # fmt: skip
-    numbers = {"labels": "labelled images in all", "seeds": "repetitions", "steps": "gradient steps per network"}
+    numbers = {"labels": "labeled images in all", "seeds": "repetitions", "steps": "gradient steps per network"}
     for name, meaning in numbers.items():
         value = getattr(default, name)
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{meaning} (default: {value})")

@@ -1,4 +1,4 @@
-"""Real data sets, splits into labelled and unlabelled parts, and the streams that feed training."""
+"""Real data sets, splits into labeled and unlabeled parts, and the streams that feed training."""
 
 from keras_aug_ssl.data.balancing import balanced as balanced
 from keras_aug_ssl.data.datasets import Dataset as Dataset

@@ -48,7 +48,7 @@ class Dataset(_TwoSplits):
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """Loads a labelled data set into memory, by the name of an embedded one or of any TensorFlow Datasets (TFDS) set.
+    """Loads a labeled data set into memory, by the name of an embedded one or of any TensorFlow Datasets (TFDS) set.
 
     | name | what | train, test | needs |
     |---|---|---|---|

@@ -1,4 +1,4 @@
-"""Splits of labelled arrays: stratified test sets, and few labels with the rest hidden."""
+"""Splits of labeled arrays: stratified test sets, and few labels with the rest hidden."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LabelSplit(_FourArrays):
         y_labeled: their labels, in the form the labels had (integers or one-hot).
         x_unlabeled: the other inputs.
         y_unlabeled: their hidden labels: for measuring pseudo-labels only, never for training.
-        labeled_index: (L,) int64 positions of the labelled examples, rising.
+        labeled_index: (L,) int64 positions of the labeled examples, rising.
         unlabeled_index: (N - L,) int64 positions of the others, rising.
     """
 
@@ -36,8 +36,8 @@ class LabelSplit(_FourArrays):
 def split_labels(x: Any, y: Any, per_class: int = 10, seed: int = 0) -> LabelSplit:
     """Keeps the labels of `per_class` examples of every class and hides all others.
 
-    The start of every semi-supervised experiment. One seed gives nested splits: the examples labelled with
-    `per_class=5` are among those labelled with `per_class=10`, so a curve over the number of labels compares like
+    The start of every semi-supervised experiment. One seed gives nested splits: the examples labeled with
+    `per_class=5` are among those labeled with `per_class=10`, so a curve over the number of labels compares like
     with like.
 
     Args:

@@ -1,4 +1,4 @@
-"""Streams of batches: labelled and unlabelled side by side, and the epoch as a number that `tf.data` can read."""
+"""Streams of batches: labeled and unlabeled side by side, and the epoch as a number that `tf.data` can read."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def labeled_unlabeled(
     seed: int = 0,
     epoch: EpochCounter | None = None,
 ) -> tf.data.Dataset:
-    """Pairs labelled with unlabelled examples into batches `((x, y), x_unlabeled)` for the consistency methods.
+    """Pairs labeled with unlabeled examples into batches `((x, y), x_unlabeled)` for the consistency methods.
 
-    Every batch is full: `batch_size` labelled examples and `batch_size * ratio` unlabelled ones, because each new size
-    of a last batch is a new compilation. The labelled part starts again whenever it ends. One epoch is one pass over
-    the unlabelled part, whose remainder below a full batch is left out; it differs from epoch to epoch.
+    Every batch is full: `batch_size` labeled examples and `batch_size * ratio` unlabeled ones, because each new size
+    of a last batch is a new compilation. The labeled part starts again whenever it ends. One epoch is one pass over
+    the unlabeled part, whose remainder below a full batch is left out; it differs from epoch to epoch.
 
-    | unlabelled part | batches an epoch |
+    | unlabeled part | batches an epoch |
     |---|---|
     | N examples, N >= batch_size * ratio | N // (batch_size * ratio) |
     | fewer | 1, with repeated examples |
@@ -69,8 +69,8 @@ def labeled_unlabeled(
         labeled: `(x, y)` arrays, x possibly a dict of arrays, or a `tf.data.Dataset` of single `(x, y)` examples, not
             of batches. A third part, the sample weight, is passed on.
         unlabeled: array or dict of arrays, or a `tf.data.Dataset` of single inputs x.
-        batch_size: labelled examples a batch, >= 1.
-        ratio: unlabelled examples for each labelled one, >= 1; FixMatch's mu.
+        batch_size: labeled examples a batch, >= 1.
+        ratio: unlabeled examples for each labeled one, >= 1; FixMatch's mu.
         seed: int >= 0 of the shuffling; no global seed is read or changed.
         epoch: an `EpochCounter` that is also among `fit`'s callbacks. With it the order of arrays is a function of
             seed and epoch, so a resumed run continues as if it had not stopped; without it, of seed and of how often

@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
-from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled, execute
-from keras_aug_ssl.layers.batch import Batch, Spec
-from keras_aug_ssl.layers.policies import COLOUR, GEOMETRY, OPERATIONS, TONE, PolicyLayer, Severity
-from keras_aug_ssl.layers.warp import Factor
+from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters, compiled, execute
+from keras_aug_ssl.layers.engine.batch import Batch, Spec
+from keras_aug_ssl.layers.engine.warp import Factor
+from keras_aug_ssl.layers.policies import COLOR, GEOMETRY, OPERATIONS, TONE, PolicyLayer, Severity
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -97,7 +97,7 @@ class AugMix(AugmentationLayer):
         self.alpha = checks.number("AugMix", "alpha", alpha, 0.0, low_open=True)
         self.all_ops = bool(all_ops)
         self.value_range: tuple[float, float] = checks.value_range("AugMix", value_range)
-        operations = (*GEOMETRY, *TONE, *(("sharpness", *COLOUR) if all_ops else ()))
+        operations = (*GEOMETRY, *TONE, *(("sharpness", *COLOR) if all_ops else ()))
         self._reading = {"interpolation": interpolation, "fill_mode": fill_mode, "fill_value": fill_value}
         self._chain = _Chain(self.chain_depth, self.factor, operations, value_range=value_range, **self._reading)
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import geometry
 from keras_aug_ssl.kernels.geometry import Size
-from keras_aug_ssl.layers.base import Parameters
-from keras_aug_ssl.layers.batch import Spec
-from keras_aug_ssl.layers.warp import GeometricLayer
+from keras_aug_ssl.layers.engine.base import Parameters
+from keras_aug_ssl.layers.engine.batch import Spec
+from keras_aug_ssl.layers.engine.warp import GeometricLayer
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import mixing, regions
-from keras_aug_ssl.layers.base import AugmentationLayer, Finish, Parameters, compiled
-from keras_aug_ssl.layers.batch import Batch, Boxes, Spec, to_dtype
+from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.batch import Batch, Boxes, Spec, to_dtype
+from keras_aug_ssl.layers.engine.structure import to_tensors
 from keras_aug_ssl.layers.regions import covered
-from keras_aug_ssl.layers.structure import to_tensors
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 

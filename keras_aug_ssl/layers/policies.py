@@ -10,25 +10,25 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
-from keras_aug_ssl.kernels import colour, geometry
+from keras_aug_ssl.kernels import color, geometry
 from keras_aug_ssl.layers.affine import RandomAffine
-from keras_aug_ssl.layers.base import Finish, Parameters, compiled
-from keras_aug_ssl.layers.batch import Batch, Spec
-from keras_aug_ssl.layers.colour import RandomContrast
-from keras_aug_ssl.layers.composite import CompositeLayer
+from keras_aug_ssl.layers.color import RandomContrast
+from keras_aug_ssl.layers.engine.base import Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.batch import Batch, Spec
+from keras_aug_ssl.layers.engine.composite import CompositeLayer
+from keras_aug_ssl.layers.engine.pipeline import Pipeline
+from keras_aug_ssl.layers.engine.warp import Factor
 from keras_aug_ssl.layers.filters import RandomSharpness
 from keras_aug_ssl.layers.geometry import RandomFlip, RandomTranslation
-from keras_aug_ssl.layers.pipeline import Pipeline
 from keras_aug_ssl.layers.regions import RandomErasing
 from keras_aug_ssl.layers.tone import AutoContrast, Equalization, RandomPosterization, Solarization
-from keras_aug_ssl.layers.warp import Factor
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
 GEOMETRY = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
-COLOUR = ("brightness", "color", "contrast")
+COLOR = ("brightness", "color", "contrast")
 TONE = ("equalize", "auto_contrast", "solarize", "posterize")
-OPERATIONS = ("identity", *GEOMETRY, *COLOUR, *TONE, "sharpness")
+OPERATIONS = ("identity", *GEOMETRY, *COLOR, *TONE, "sharpness")
 
 
 class Severity(NamedTuple):
@@ -60,7 +60,7 @@ class PolicyLayer(CompositeLayer):
     """Base of the policies: which operations, how strong, in `chosen`; what they amount to, here.
 
     Parameters drawn: those of one layer for each family, by name. Operations of one image that belong to one family
-    become one matrix, table or factor. Families follow one another in one order, whatever was drawn: geometry, colour,
+    become one matrix, table or factor. Families follow one another in one order, whatever was drawn: geometry, color,
     tone, sharpness; within a family, matrices multiply in the order drawn. Values are clipped once behind a family.
     Masks, boxes and keypoints follow the geometry.
 
@@ -111,7 +111,7 @@ class PolicyLayer(CompositeLayer):
             return tf.where(operation == OPERATIONS.index(name), strength, 0.0)
 
         affine = {"out_to_in": self._matrix({name: sign * of(name) for name in GEOMETRY}, spec)}
-        linear = self._linear({name: sign * of(name) for name in COLOUR}, spec.channels)
+        linear = self._linear({name: sign * of(name) for name in COLOR}, spec.channels)
         tone = {name: tf.reduce_max(of(name), 1) for name in TONE}
         never = tf.zeros_like(tone["solarize"])
         return dict(
@@ -153,15 +153,15 @@ class PolicyLayer(CompositeLayer):
         return total
 
     def _linear(self, amount: dict[str, tf.Tensor], channels: int) -> Parameters:
-        """The colour change of (B, n) signed strengths: `matrix` and `of_mean`."""
+        """The color change of (B, n) signed strengths: `matrix` and `of_mean`."""
         black = self.value_range[0]
         changes = []
         for slot in range(amount["contrast"].shape[1]):
-            lighter, colourful, harder = (1.0 + self.severity.enhance * amount[name][:, slot] for name in COLOUR)
-            change = colour.compose(colour.scale(lighter, channels, black), colour.saturation(colourful, channels))
-            change = colour.compose(change, colour.contrast_of_grey(harder, channels))
+            lighter, colorful, harder = (1.0 + self.severity.enhance * amount[name][:, slot] for name in COLOR)
+            change = color.compose(color.scale(lighter, channels, black), color.saturation(colorful, channels))
+            change = color.compose(change, color.contrast_of_grey(harder, channels))
             changes.append(change)
-        return colour.compose_all(changes)._asdict()
+        return color.compose_all(changes)._asdict()
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "value_range": self.value_range, **self._reading}
@@ -183,7 +183,7 @@ class RandAugment(PolicyLayer):
     keeps 4 bits and inverts everything, as in torchvision; strength 0 is the identity, AutoContrast and Equalize
     included. The paper's magnitude M of 10 is `factor=M / 10` here.
 
-    Two differences keep it cheap: the operations of an image run in one order (geometry, colour, tone, sharpness), in
+    Two differences keep it cheap: the operations of an image run in one order (geometry, color, tone, sharpness), in
     one pass a family; and drawn twice, a tone operation is done once. `keras.layers.RandAugment` (3.15) draws for the
     batch, and computes all operations to keep two.
 

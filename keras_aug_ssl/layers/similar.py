@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import mixing
-from keras_aug_ssl.layers.base import Parameters
-from keras_aug_ssl.layers.batch import Spec
+from keras_aug_ssl.layers.engine.base import Parameters
+from keras_aug_ssl.layers.engine.batch import Spec
 from keras_aug_ssl.layers.mixing import MixingLayer, missing, without_label
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import tone
-from keras_aug_ssl.layers.base import Parameters
-from keras_aug_ssl.layers.batch import Spec
-from keras_aug_ssl.layers.table import ToneLayer
-from keras_aug_ssl.layers.warp import Factor
+from keras_aug_ssl.layers.engine.base import Parameters
+from keras_aug_ssl.layers.engine.batch import Spec
+from keras_aug_ssl.layers.engine.table import ToneLayer
+from keras_aug_ssl.layers.engine.warp import Factor
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 

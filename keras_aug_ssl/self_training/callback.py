@@ -15,20 +15,20 @@ import numpy as np
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import encode
-from keras_aug_ssl.self_training.backup import ANEW, Backup, Damaged, State, numbered, unnumbered
-from keras_aug_ssl.self_training.books import Books
-from keras_aug_ssl.self_training.choice import as_choice
-from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
-from keras_aug_ssl.self_training.guards import Alarm
-from keras_aug_ssl.self_training.identity import identity_of_model
-from keras_aug_ssl.self_training.labeled import Labeled
-from keras_aug_ssl.self_training.labeller import Labeller
-from keras_aug_ssl.self_training.pool import UnlabeledPool
+from keras_aug_ssl.rules import Decided, LowVariance, Rule, Threshold
+from keras_aug_ssl.rules.choice import as_choice
+from keras_aug_ssl.self_training.books.backup import ANEW, Backup, Damaged, State, numbered, unnumbered
+from keras_aug_ssl.self_training.books.books import Books
+from keras_aug_ssl.self_training.books.identity import identity_of_model
+from keras_aug_ssl.self_training.feeding.feeder import Board, Published, TrainingSet
+from keras_aug_ssl.self_training.feeding.labeled import Labeled
+from keras_aug_ssl.self_training.feeding.training_set import make_training_set
+from keras_aug_ssl.self_training.labelling.labeller import Labeller
+from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rewinding import Rewinder
-from keras_aug_ssl.self_training.rules import Decided, LowVariance, Rule, Threshold
-from keras_aug_ssl.self_training.teachers import set_training_state, training_state
-from keras_aug_ssl.self_training.training_set import make_training_set
+from keras_aug_ssl.teaching.guards import Alarm
+from keras_aug_ssl.teaching.teachers import set_training_state, training_state
 
 OWNER = "SelfTraining"
 START_EPOCH = 5
@@ -39,10 +39,10 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     """Trains on what the model itself labels with confidence, in one `model.fit`.
 
     At the beginning of an epoch the model labels the pool, a rule selects rows, and the epoch's batches are drawn from
-    labelled and selected rows. The length of an epoch never changes. Labelled rows are never changed.
+    labeled and selected rows. The length of an epoch never changes. Labeled rows are never changed.
 
     What makes it help is that the model labels the rows as they are and learns on a harder view: what it is sure of
-    teaches it nothing new on the same one. With an augmentation `training_set` also hides a patch of pseudo-labelled
+    teaches it nothing new on the same one. With an augmentation `training_set` also hides a patch of pseudo-labeled
     images; for other data give it a harder `augment_pseudo`.
 
     Args:
@@ -59,12 +59,12 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         relabel: True labels all rows anew each time, so that rows may change their label and leave; False keeps the
             first label for good, as scikit-learn does, and selects among the others; a rule, looser than `select`, says
             which rows may stay (hysteresis).
-        weight: of a pseudo-labelled row relative to a labelled one; a number > 0, or a function of the selection's
+        weight: of a pseudo-labeled row relative to a labeled one; a number > 0, or a function of the selection's
             number.
         temperature: divides the logits before the rule sees them; above 1 for an over-confident model. None is 1;
             `"calibrated"` finds it on `holdout` at each selection.
-        prior: (K,) share of each class in the pool, for rules that go by it. None takes the labelled rows' shares,
-            which are the pool's when rows were labelled at random, and seldom when so many of each class were.
+        prior: (K,) share of each class in the pool, for rules that go by it. None takes the labeled rows' shares,
+            which are the pool's when rows were labeled at random, and seldom when so many of each class were.
         kind: what the model puts out: "classes", "labels" (each yes or no) or "numbers". None reads it from the loss,
             the last activation and the labels, as `fit` takes them; the error where they leave it open asks for it.
         oracle: true labels of the pool, (N,) or one-hot, to log how many pseudo-labels are right. Nothing learns from
@@ -78,9 +78,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             from the last finished epoch with the same result. None saves nothing. Weights and optimizer are part of it,
             so that pool and weights can't differ; next to `BackupAndRestore`, put this callback first.
 
-    Attributes, with scikit-learn's names and meaning; the labelled rows come first, then the pool's:
+    Attributes, with scikit-learn's names and meaning; the labeled rows come first, then the pool's:
         transduction_: the label of every row, -1 for none; (N, K) with NaN for several labels and for regression.
-        labeled_iter_: the selection in which every row got its label; 0 for labelled rows, -1 for rows without.
+        labeled_iter_: the selection in which every row got its label; 0 for labeled rows, -1 for rows without.
         n_iter_: number of selections.
         termination_condition_: `"all_labeled"`, `"no_change"` (the last selection changed nothing) or `"max_iter"`
             (`max_iter` or the last epoch came first).
@@ -161,19 +161,19 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         """Returns what to give to `fit` in place of x and y.
 
         Args:
-            x: (N, ...) labelled inputs, in the structure, shape and dtype of the pool.
+            x: (N, ...) labeled inputs, in the structure, shape and dtype of the pool.
             y: (N,) class numbers, (N, K) one-hot, (N, K) several labels, or numbers.
             batch_size: rows in every batch, >= 2.
             augment: a callable on inputs; it gets `training=True` if it takes it, and a (2,) integer `seed` that is a
                 function of seed, epoch and batch if it takes that. What draws by itself doesn't continue exactly after
                 a resume.
-            augment_pseudo: for pseudo-labelled rows; None takes `augment` and, where rows are images (H, W, C), then
-                paints a rectangle over each in the mean colour. The same object as `augment` gives all rows one view.
-            labeled_fraction: least share of labelled rows in a batch, in (0, 1); they are repeated to fill it. Where
+            augment_pseudo: for pseudo-labeled rows; None takes `augment` and, where rows are images (H, W, C), then
+                paints a rectangle over each in the mean color. The same object as `augment` gives all rows one view.
+            labeled_fraction: least share of labeled rows in a batch, in (0, 1); they are repeated to fill it. Where
                 they are more than that share of all rows, their share is taken.
-            steps: batches an epoch; None for as many as labelled rows and pool fill together.
-            sample_weight: (N,) weights of the labelled rows.
-            class_weight: from class to a weight, for labelled and pseudo-labelled rows alike.
+            steps: batches an epoch; None for as many as labeled rows and pool fill together.
+            sample_weight: (N,) weights of the labeled rows.
+            class_weight: from class to a weight, for labeled and pseudo-labeled rows alike.
             seed: int >= 0 of order and augmentation.
 
         Returns:
@@ -183,7 +183,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         """
         self._training_set = make_training_set(
             OWNER,
-            self._labeller,
+            self._labeller.choice,
+            self._labeller.pool,
             self._board,
             x,
             y,
@@ -252,7 +253,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             self._backup.save(epoch + 1, facts, arrays)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Takes the rows from the board, so that a later fit without this callback sees labelled rows only."""
+        """Takes the rows from the board, so that a later fit without this callback sees labeled rows only."""
         self._board.current = None
         self.model._initial_epoch = None
         if self._backup is not None:
@@ -266,7 +267,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         return epoch >= self.start_epoch and (epoch - self.start_epoch) % self.every == 0
 
     def _tell_of_no_selection(self, first: int) -> None:
-        """Warns when this fit ends before the first selection: it would train on labelled rows alone, and silently."""
+        """Warns when this fit ends before the first selection: it would train on labeled rows alone, and silently."""
         epochs = range(first, self.params.get("epochs") or first)
         if not epochs or not self.max_iter or self._labeller.books.round or any(map(self._due, epochs)):
             return

@@ -1,4 +1,4 @@
-"""The audit of a pool: one row of a table for each unlabelled example, to look at, filter and export."""
+"""The audit of a pool: one row of a table for each unlabeled example, to look at, filter and export."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from keras_aug_ssl.meaning.heads import BINARY, CLASSES
 from keras_aug_ssl.meaning.labels import class_numbers
-from keras_aug_ssl.self_training.labeled import Labeled
-from keras_aug_ssl.self_training.labeller import Labeller
-from keras_aug_ssl.self_training.ledger import NEVER, NO_LABEL, REASONS, Ledger
-from keras_aug_ssl.self_training.pool import UnlabeledPool
+from keras_aug_ssl.self_training.books.ledger import NEVER, NO_LABEL, REASONS, Ledger
+from keras_aug_ssl.self_training.feeding.labeled import Labeled
+from keras_aug_ssl.self_training.labelling.labeller import Labeller
+from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.writing import replacing
 
 ESCAPED = "backslashreplace"  # the name of a file need not be UTF-8, as what is written here has to be
@@ -30,7 +30,7 @@ class Table:
             never), `reason`.
 
     Labels are those of `y`: where that came from class names by `names, y = np.unique(y, return_inverse=True)`,
-    `names[table["label"]]` are the names of labelled rows. In exports several labels or numbers become columns
+    `names[table["label"]]` are the names of labeled rows. In exports several labels or numbers become columns
     `label_0`, `label_1` and so on.
 
     Example:
@@ -128,12 +128,12 @@ def table_of(pool: UnlabeledPool, ledger: Ledger) -> Table:
 
 
 class Outcome:
-    """What a run reports about its rows, in scikit-learn's names; the labelled rows come first, then the pool's."""
+    """What a run reports about its rows, in scikit-learn's names; the labeled rows come first, then the pool's."""
 
     _labeller: Labeller
 
     def _labeled(self) -> Labeled:
-        """The labelled rows."""
+        """The labeled rows."""
         raise NotImplementedError
 
     @property
@@ -159,7 +159,7 @@ class Outcome:
 
     @property
     def labeled_iter_(self) -> np.ndarray:
-        """(N,) selection in which each row got its label: 0 for labelled rows, -1 for rows without."""
+        """(N,) selection in which each row got its label: 0 for labeled rows, -1 for rows without."""
         ledger = self._labeller.books.ledger
         entered = np.where(ledger.selected, ledger.entered, NEVER)
         return np.concatenate([np.zeros(len(self._labeled()), np.int64), entered])

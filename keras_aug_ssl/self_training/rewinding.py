@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_aug_ssl.self_training.backup import numbered, unnumbered
-from keras_aug_ssl.self_training.books import Books
-from keras_aug_ssl.self_training.ledger import ROLLED_BACK
-from keras_aug_ssl.self_training.teachers import set_training_state, training_state
+from keras_aug_ssl.self_training.books.backup import numbered, unnumbered
+from keras_aug_ssl.self_training.books.books import Books
+from keras_aug_ssl.self_training.books.ledger import ROLLED_BACK
+from keras_aug_ssl.teaching.teachers import set_training_state, training_state
 
 
 class Rewinder:

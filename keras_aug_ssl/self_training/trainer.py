@@ -17,25 +17,25 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import encode
-from keras_aug_ssl.self_training.augmenting import parameters_of
-from keras_aug_ssl.self_training.backup import ANEW, Backup, State, numbered, unnumbered
-from keras_aug_ssl.self_training.books import Books
-from keras_aug_ssl.self_training.choice import as_choice
-from keras_aug_ssl.self_training.feeder import Board, Published, TrainingSet
-from keras_aug_ssl.self_training.identity import identity_of_model
-from keras_aug_ssl.self_training.labeled import Labeled
-from keras_aug_ssl.self_training.labeller import Labeller
+from keras_aug_ssl.rules import Decided, LowVariance, Rule, TopFraction
+from keras_aug_ssl.rules.choice import as_choice
+from keras_aug_ssl.self_training.books.backup import ANEW, Backup, State, numbered, unnumbered
+from keras_aug_ssl.self_training.books.books import Books
+from keras_aug_ssl.self_training.books.identity import identity_of_model
+from keras_aug_ssl.self_training.feeding.augmenting import parameters_of
+from keras_aug_ssl.self_training.feeding.feeder import Board, Published, TrainingSet
+from keras_aug_ssl.self_training.feeding.labeled import Labeled
+from keras_aug_ssl.self_training.feeding.training_set import make_training_set
+from keras_aug_ssl.self_training.labelling.labeller import Labeller
 from keras_aug_ssl.self_training.report import Outcome
-from keras_aug_ssl.self_training.rules import Decided, LowVariance, Rule, TopFraction
-from keras_aug_ssl.self_training.teachers import set_training_state, training_state
-from keras_aug_ssl.self_training.training_set import make_training_set
+from keras_aug_ssl.teaching.teachers import set_training_state, training_state
 
 OWNER = "SelfTrainer"
 DEFAULTS = {CLASSES: TopFraction(0.2, step=0.2), LABELS: Decided(), NUMBERS: LowVariance(0.2, step=0.2)}
 
 
 class SelfTrainer(Outcome):
-    """Trains a model on labelled rows, lets it label the pool, trains the next on both, and so on.
+    """Trains a model on labeled rows, lets it label the pool, trains the next on both, and so on.
 
     Each round labels all rows anew, so early mistakes can be undone, and weights made anew forget them: Curriculum
     Labeling (arXiv 2001.06001) and, with `labels="soft"`, Noisy Student (arXiv 1911.04252). It
@@ -49,16 +49,16 @@ class SelfTrainer(Outcome):
         rounds: labellings, each followed by a training; >= 0.
         reinitialize: True builds a model for every training; False trains one on.
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
-        weight: of a pseudo-labelled row relative to a labelled one; a number > 0, or a function of the round.
+        weight: of a pseudo-labeled row relative to a labeled one; a number > 0, or a function of the round.
         temperature: divides the logits before the rule sees them. None is 1; `"calibrated"` finds it on `holdout`.
-        prior: (K,) share of each class in the pool; None takes the labelled rows' shares.
+        prior: (K,) share of each class in the pool; None takes the labeled rows' shares.
         kind: "classes", "labels" or "numbers", where loss, last activation and labels leave it open what outputs are.
         holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
         backup_dir: directory for the state after each training; `fit` called again after a crash continues there.
 
     Attributes, besides `SelfTraining`'s `transduction_`, `labeled_iter_`, `n_iter_` and `termination_condition_`:
         model_: the model of the best round by validation; of the last one without validation data.
-        best_round_: its number; 0 was trained on labelled rows only.
+        best_round_: its number; 0 was trained on labeled rows only.
         scores_: list of what each training reached on the validation data, as `Model.evaluate` gives it.
         history_: list of each training's `History.history`.
 
@@ -117,7 +117,7 @@ class SelfTrainer(Outcome):
         """Runs all rounds.
 
         Args:
-            x: (N, ...) labelled inputs.
+            x: (N, ...) labeled inputs.
             y: their labels.
             pool: an `UnlabeledPool`, or what one is made of.
             epochs: of every training; callbacks see each begin with epoch 0.
@@ -136,10 +136,10 @@ class SelfTrainer(Outcome):
         known = parameters_of(make_training_set)
         for name in feeding:
             if name not in known:
-                raise TypeError(f"{OWNER}: fit takes no argument `{name}`. Besides its own it takes {list(known)[5:]}.")
+                raise TypeError(f"{OWNER}: fit takes no argument `{name}`. Besides its own it takes {list(known)[6:]}.")
         self._labeller = Labeller(OWNER, pool, self._choice, oracle, self._holdout)
         self._board = Board()
-        self._feeder = make_training_set(OWNER, self._labeller, self._board, x, y, **feeding)
+        self._feeder = make_training_set(OWNER, self._choice, pool, self._board, x, y, **feeding)
         self._run = _Run()
         model = self._model(0)
         state = None if self._backup is None else self._backup.begin(self._identity(model, epochs))

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_aug_ssl import layers
+from keras_aug_ssl import layers, rules
 from keras_aug_ssl.adversarial import PGD, AdversarialTraining
-from keras_aug_ssl.layers.pipeline import Pipeline
-from keras_aug_ssl.self_training import SelfTraining, UnlabeledPool, rules
+from keras_aug_ssl.layers.engine.pipeline import Pipeline
+from keras_aug_ssl.self_training import SelfTraining, UnlabeledPool
 from keras_aug_ssl.study.networks import compile_arguments, small_network
 from keras_aug_ssl.study.progress import Progress, ShowEpochs
 from keras_aug_ssl.study.results import Round, Settings
@@ -79,8 +79,8 @@ def recipe(
 
     Args:
         augmented: batches pass through `augmentation()`, or `gentle_augmentation()` when attacked.
-        self_trained: the network labels the unlabelled images from 30 % of the steps on, and learns from those it is
-            95 % sure of; a quarter of every batch stays labelled.
+        self_trained: the network labels the unlabeled images from 30 % of the steps on, and learns from those it is
+            95 % sure of; a quarter of every batch stays labeled.
         attacked: the network learns from PGD's images in place of the clean ones.
     """
 

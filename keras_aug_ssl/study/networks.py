@@ -11,7 +11,7 @@ def small_network(image_shape: tuple[int, int, int], num_classes: int, seed: int
     """Three convolutions and a linear layer: learns digits in a few hundred steps on a CPU.
 
     BatchNormalization keeps its running averages with momentum 0.9: with Keras's 0.99 they are still far from the truth
-    after a few hundred steps, and a network that is right in training labels the unlabelled images at chance. It comes
+    after a few hundred steps, and a network that is right in training labels the unlabeled images at chance. It comes
     after the pooling, where it has a quarter of the values to go through: a step takes two thirds of the time.
 
     Args:

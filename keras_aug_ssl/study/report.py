@@ -18,7 +18,7 @@ from keras_aug_ssl.writing import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SPREAD = "Mean over the seeds; whiskers: standard deviation. Each seed has its own labelled images and initial weights."
+SPREAD = "Mean over the seeds; whiskers: standard deviation. Each seed has its own labeled images and initial weights."
 PSEUDO_LABELS = "The true labels are hidden from training; they only tell here which pseudo-labels were true."
 DRAWS = "Training images and random draws of each."
 ATTACKED = "The first test image of each class. Each network is attacked by itself, with the same budget."

@@ -23,8 +23,8 @@ class Settings:
 
     Args:
         dataset: a name `keras_aug_ssl.data.load` knows: `"mnist5k"`, `"digits"` or a TensorFlow Datasets name.
-        labels: labelled examples in all, the same number of each class.
-        seeds: how often everything is repeated; each seed has its own labelled examples, weights and batch order.
+        labels: labeled examples in all, the same number of each class.
+        seeds: how often everything is repeated; each seed has its own labeled examples, weights and batch order.
         steps: gradient steps of every network.
         epsilon: radius of the attacks in the largest-change norm; image values lie in [0, 1].
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
@@ -63,7 +63,7 @@ class Round:
 
     Args:
         step: gradient steps done.
-        count: unlabelled examples in use.
+        count: unlabeled examples in use.
         accuracy: share of them whose pseudo-label is true, in [0, 1]; None when there are none.
     """
 

@@ -37,7 +37,7 @@ def run_study(
 
     Args:
         settings: what is compared.
-        images: where labelled, unlabelled and test images come from.
+        images: where labeled, unlabeled and test images come from.
         folder: gets `results.json` after every row; every network as `models/<method>-<seed>.keras`, and a few of the
             images that attacked it as `attacked/<method>-<seed>.npz`.
         methods: in the order they run.

@@ -1,4 +1,4 @@
-"""What each seed of a study learns from: few labelled images, many without labels, and test images."""
+"""What each seed of a study learns from: few labeled images, many without labels, and test images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEST_IMAGES = 1000
 class Task:
     """One seed's images, floats in [0, 1] of shape (N, H, W, C), with integer labels (N,).
 
-    `y_hidden` holds the true labels of the unlabelled images. No method may learn from them; they only tell,
+    `y_hidden` holds the true labels of the unlabeled images. No method may learn from them; they only tell,
     afterwards, how many pseudo-labels were true.
     """
 

@@ -9,9 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_aug_ssl.adversarial.base import Attack
-from keras_aug_ssl.adversarial.results import AttackResult
-from keras_aug_ssl.adversarial.universal import UniversalPerturbation
+from keras_aug_ssl.adversarial.attacks.universal import UniversalPerturbation
+from keras_aug_ssl.adversarial.search.attack import Attack
+from keras_aug_ssl.adversarial.search.results import AttackResult
 
 SHAPE = (5, 5, 1)
 SIZE = 25

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_aug_ssl.adversarial.results import AttackResult
+from keras_aug_ssl.adversarial.search.results import AttackResult
 from keras_aug_ssl.testing.attack_subject import CLASSES, DUAL, RADIUS, SHAPE, SIZE, AttackSubject, network, pictures
 from keras_aug_ssl.testing.laws import Law, broken, register, same
 

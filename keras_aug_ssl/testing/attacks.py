@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.adversarial.base import Attack
+from keras_aug_ssl.adversarial.search.attack import Attack
 from keras_aug_ssl.testing import attack_running, attack_values
 from keras_aug_ssl.testing.attack_subject import AttackSubject
 from keras_aug_ssl.testing.laws import Law

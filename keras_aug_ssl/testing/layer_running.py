@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl.layers.pipeline import Pipeline
+from keras_aug_ssl.layers.engine.pipeline import Pipeline
 from keras_aug_ssl.testing.laws import Law, broken, op_by_op, register, same
 from keras_aug_ssl.testing.layer_values import JUMPS
 from keras_aug_ssl.testing.subject import HEIGHT, WIDTH, Subject

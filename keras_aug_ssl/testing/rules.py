@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.rules import Context, Prediction, Rows, Rule
-from keras_aug_ssl.self_training.rules.base import label_of
-from keras_aug_ssl.self_training.scoring import PART, weigh
+from keras_aug_ssl.rules import Context, Prediction, Rows, Rule
+from keras_aug_ssl.rules.base import label_of
+from keras_aug_ssl.self_training.labelling.scoring import PART, weigh
 from keras_aug_ssl.testing.laws import Law, broken, register, same
 
 LAWS: list[Law] = []
@@ -152,7 +152,7 @@ def any_size_is_weighed_as_a_whole(subject: RuleSubject) -> None:
 
 @register(LAWS, "an output without a class draws no rows")
 def an_output_without_a_class_draws_no_rows(subject: RuleSubject) -> None:
-    """One output more, which no labelled row has and one row is sure of, doesn't bring other rows in."""
+    """One output more, which no labeled row has and one row is sure of, doesn't bring other rows in."""
     probabilities = subject.predictions()
     wider = np.concatenate([0.999 * probabilities, np.full((ROWS, 1), 0.001, np.float32)], axis=1)
     ghost = np.array([[0.0025] * CLASSES + [0.99]], np.float32)

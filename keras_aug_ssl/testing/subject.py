@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl.layers.augmix import AugMix
-from keras_aug_ssl.layers.composite import CompositeLayer
+from keras_aug_ssl.layers.engine.composite import CompositeLayer
+from keras_aug_ssl.layers.engine.pipeline import Pipeline
+from keras_aug_ssl.layers.engine.warp import GeometricLayer
 from keras_aug_ssl.layers.filters import RandomGaussianBlur, RandomSharpness
-from keras_aug_ssl.layers.pipeline import Pipeline
 from keras_aug_ssl.layers.regions import RandomErasing
-from keras_aug_ssl.layers.warp import GeometricLayer
 
 KEY = (7, 3)
 HEIGHT, WIDTH = 24, 28

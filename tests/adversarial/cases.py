@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.adversarial.base import Attack
+from keras_aug_ssl.adversarial.search.attack import Attack
 
 BRIEF = {"APGD": 8, "FAB": 6, "Square": 15}
 

@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.adversarial.attacks import BIM
-from keras_aug_ssl.adversarial.problem import Found
+from keras_aug_ssl.adversarial.attacks.fixed_radius import BIM
+from keras_aug_ssl.adversarial.search.problem import Found
 from keras_aug_ssl.testing import ATTACK_LAWS
 from keras_aug_ssl.testing.attack_subject import AttackSubject
 

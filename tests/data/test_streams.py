@@ -15,7 +15,7 @@ UNLABELED = np.arange(100, 150)
 
 
 def collect(stream, batches=None):
-    """Labelled inputs, labels and unlabelled inputs of one iteration, one row a batch."""
+    """Labeled inputs, labels and unlabeled inputs of one iteration, one row a batch."""
     rows = [(x.numpy(), y.numpy(), u.numpy()) for (x, y), u in stream.take(batches or -1)]
     return tuple(np.stack(part) for part in zip(*rows, strict=True))
 
@@ -55,7 +55,7 @@ def test_epochs_differ_and_seeds_repeat():
 
 
 class Recorder(keras.Model):
-    """Trains nothing; keeps the labels and unlabelled inputs of every batch."""
+    """Trains nothing; keeps the labels and unlabeled inputs of every batch."""
 
     def __init__(self):
         super().__init__()

@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 
 from keras_aug_ssl import draws, layers
-from keras_aug_ssl.kernels import colour
-from keras_aug_ssl.layers.base import AugmentationLayer
-from keras_aug_ssl.layers.batch import Boxes
+from keras_aug_ssl.kernels import color
+from keras_aug_ssl.layers.engine.base import AugmentationLayer
+from keras_aug_ssl.layers.engine.batch import Boxes
 from keras_aug_ssl.testing import LAYER_LAWS
 from keras_aug_ssl.testing.subject import Subject
 
@@ -70,7 +70,7 @@ class ForgetsThePosition(Brighter):
 class DrawsOnceForAll(Brighter):
     def change(self, spec, key):
         delta = tf.repeat(50.0 * draws.uniforms(key, 1, 1)[0], spec.batch_size)
-        return colour.brightness(delta, spec.channels)
+        return color.brightness(delta, spec.channels)
 
 
 class ReturnsFloats(Brighter):
@@ -183,7 +183,7 @@ class DrawsFromAState(Brighter):
         self.state = tf.Variable(0.0, trainable=False)
 
     def change(self, spec, key):
-        return colour.brightness(tf.fill([spec.batch_size], self.state.assign_add(1.0)), spec.channels)
+        return color.brightness(tf.fill([spec.batch_size], self.state.assign_add(1.0)), spec.channels)
 
 
 class TurnsChannelsWrong(Shift):

@@ -10,7 +10,7 @@ from scipy import ndimage, stats
 
 from keras_aug_ssl import layers
 from keras_aug_ssl.kernels import filters
-from keras_aug_ssl.layers.batch import Spec
+from keras_aug_ssl.layers.engine.batch import Spec
 from tests.layers.cases import plain
 
 RANDOM = np.random.default_rng(0)

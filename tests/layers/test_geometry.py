@@ -12,9 +12,9 @@ from scipy import ndimage
 import keras_aug_ssl as kas
 from keras_aug_ssl import draws, layers
 from keras_aug_ssl.kernels import geometry, matrices, resample
-from keras_aug_ssl.layers.base import execute
-from keras_aug_ssl.layers.batch import Batch, Spec
-from keras_aug_ssl.layers.warp import GeometricLayer
+from keras_aug_ssl.layers.engine.base import execute
+from keras_aug_ssl.layers.engine.batch import Batch, Spec
+from keras_aug_ssl.layers.engine.warp import GeometricLayer
 from tests.layers.cases import plain
 
 RANDOM = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import layers
 from keras_aug_ssl.kernels import regions
-from keras_aug_ssl.layers.batch import Spec
+from keras_aug_ssl.layers.engine.batch import Spec
 from tests.layers.cases import plain
 
 RANDOM = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 import keras_aug_ssl as kas
 from keras_aug_ssl import layers
-from keras_aug_ssl.layers.batch import Spec
+from keras_aug_ssl.layers.engine.batch import Spec
 from tests.layers.cases import plain
 
 RANDOM = np.random.default_rng(0)

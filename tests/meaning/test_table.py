@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.adversarial import objectives
+from keras_aug_ssl.adversarial.victim import objectives
 from keras_aug_ssl.meaning import labels, reading
 from keras_aug_ssl.meaning.heads import LABELS, NUMBERS
 

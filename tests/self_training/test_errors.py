@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
-from tests.self_training.cases import clusters, network, run
+from tests.helpers import clusters, network, run
 
 X, Y, POOL, HIDDEN = clusters()
 

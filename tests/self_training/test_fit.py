@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_aug_ssl as kas
-from tests.self_training.cases import clusters, equal_weights, network, run
+from tests.helpers import clusters, equal_weights, network, run
 
 X, Y, POOL, HIDDEN = clusters()
 

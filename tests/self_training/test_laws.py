@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
-from tests.self_training.cases import clusters, equal_weights, network, run
+from tests.helpers import clusters, equal_weights, network, run
 
 X, Y, POOL, HIDDEN = clusters()
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.self_training.ledger import REASONS, Ledger
-from tests.self_training.cases import clusters, run
+from keras_aug_ssl.self_training.books.ledger import REASONS, Ledger
+from tests.helpers import clusters, run
 
 X, Y, POOL, HIDDEN = clusters()
 

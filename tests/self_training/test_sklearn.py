@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
-from tests.self_training.cases import clusters, equal_weights, network, run
+from tests.helpers import clusters, equal_weights, network, run
 
 X, Y, POOL, HIDDEN = clusters()
 
@@ -73,7 +73,7 @@ def test_termination_all_labeled_ends_the_rounds():
 
 
 def test_better_than_supervised():
-    # One labelled row a class, far from the middle of its class: the pool shows where the border is.
+    # One labeled row a class, far from the middle of its class: the pool shows where the border is.
     random = np.random.default_rng(1)
     y = np.repeat([0, 1], 200)
     x = np.stack([3.0 * y - 1.5 + random.normal(size=400) * 0.3, random.normal(size=400)], axis=1).astype("float32")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
-from tests.self_training.cases import clusters, equal_weights, network
+from tests.helpers import clusters, equal_weights, network
 
 X, Y, POOL, HIDDEN = clusters()
 FEEDING = {"epochs": 3, "batch_size": 8, "steps": 6}

@@ -44,7 +44,7 @@ def test_rows_made_otherwise_are_refused(tmp_path, settings, versions, named):
         Results(tmp_path, settings, versions)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": {"colour": 3}, "versions": {}, "rows": []}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"settings": {"color": 3}, "versions": {}, "rows": []}'])
 def test_a_file_that_is_no_study_is_refused(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(ValueError, match="not the results of a study"):

@@ -1,0 +1,1 @@
+"""Robustness measured: the report over attacks and radii, its warnings, and certificates."""

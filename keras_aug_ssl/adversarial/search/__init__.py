@@ -1,0 +1,1 @@
+"""The one loop that all attacks share, and the steps and schedules that it runs with."""

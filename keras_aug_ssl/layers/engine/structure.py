@@ -1,0 +1,216 @@
+"""From any input a user may hand in to a `Batch`, and back to the same structure.
+
+Inside, a batch is always batched and channels last; boxes are corner edges in pixels; what came without a batch axis,
+channels first or in another box format returns so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.layers.engine.annotations import read_boxes, with_dense_boxes, write_boxes
+from keras_aug_ssl.layers.engine.batch import Batch
+
+KEYS = ("images", "labels", "sample_weight", "segmentation_masks", "bounding_boxes", "keypoints")
+
+
+class Layout(NamedTuple):
+    """How an input was laid out, so that the output can be laid out alike."""
+
+    kind: type  # dict, tf.Tensor, or what kind of tuple or list
+    batched: bool
+    data_format: str
+    box_format: str | None
+    mask_has_channels: bool
+    keys: tuple[str, ...]
+    main: str = "images"  # the key of what travels as the images
+    inner: tuple[str, ...] = ()  # the keys of x in (x, labels), where x is a dict itself
+    shape: tuple[Any, ...] | None = None  # of an example that is no image
+
+
+def unpack(
+    inputs: Any,
+    owner: str,
+    data_format: str = "channels_last",
+    box_format: str | None = None,
+    mix: tuple[str, ...] = (),
+    any_rank: bool = False,
+) -> tuple[Batch, Layout]:
+    """Brings any accepted input into a `Batch`.
+
+    Args:
+        inputs: images (B, H, W, C) or (H, W, C); or (images, labels[, sample_weight]); or a dict with keys of `KEYS`.
+        owner: who asks, for errors.
+        data_format: where the channels of images and masks are.
+        box_format: one of Keras's formats; needed when boxes come.
+        mix: further keys that are accepted, at the top or in a dict of inputs x of (x, labels).
+        any_rank: also takes what is no image, (B, ...) of any rank: it travels as (B, 1, 1, F), (B, 1, T, F), ...
+
+    Returns:
+        The batch, and the layout to give to `pack`.
+    """
+    parts, kind, inner = _parts(inputs, owner, mix)
+    parts = with_dense_boxes({key: to_tensors(value) for key, value in parts.items()})
+    _check_dense(parts, owner)
+    main = "images" if "images" in parts else mix[0]
+    images, shape = parts.pop(main), None
+    expected = "(batch, height, width, channels) or (height, width, channels) images"
+    if not tf.is_tensor(images):
+        checks.fail(owner, "inputs", expected, f"a {type(images).__name__}", error=TypeError)
+    if any_rank and _is_no_image(images, parts):
+        images, shape = _as_images(images, owner)
+        data_format = "channels_last"
+    if images.shape.rank not in (3, 4):
+        checks.fail(owner, "inputs", expected, f"a tensor of shape {images.shape}")
+    batched = images.shape.rank == 4
+    if not batched:
+        images = images[None]
+        parts = tf.nest.map_structure(lambda value: value[None], parts)
+    masks = parts.pop("segmentation_masks", None)
+    mask_has_channels = masks is not None and masks.shape.rank == 4
+    if masks is not None and not mask_has_channels:
+        masks = masks[..., None] if data_format == "channels_last" else masks[:, None]
+    if data_format == "channels_first":
+        images = tf.transpose(images, [0, 2, 3, 1])
+        masks = None if masks is None else tf.transpose(masks, [0, 2, 3, 1])
+    _check_pixels(images, masks, owner)
+    boxes, keypoints = parts.pop("bounding_boxes", None), parts.pop("keypoints", None)
+    alike = keypoints is None or keypoints.shape[:1].is_compatible_with(images.shape[:1])
+    if not alike or keypoints is not None and keypoints.shape.rank not in (3, None):
+        expected = "of shape (batch, points, 2 or more), or (points, 2 or more) beside one image"
+        checks.fail(owner, "keypoints", expected, f"a tensor of shape {keypoints.shape}")
+    batch = Batch(
+        images,
+        images.dtype,
+        labels=parts.pop("labels", None),
+        sample_weight=parts.pop("sample_weight", None),
+        masks=masks,
+        boxes=None if boxes is None else read_boxes(boxes, box_format, images, owner),
+        keypoints=keypoints,
+        other=parts,
+    )
+    keys = tuple(inputs) if kind is dict else KEYS[: len(inputs)] if kind is not tf.Tensor else ("images",)
+    return batch, Layout(kind, batched, data_format, box_format, mask_has_channels, keys, main, inner, shape)
+
+
+def pack(batch: Batch, layout: Layout) -> Any:
+    """The inverse of `unpack`."""
+    images, masks = batch.images, batch.masks
+    if layout.shape is not None:
+        images = tf.reshape(images, [tf.shape(images)[0], *layout.shape])
+    if layout.data_format == "channels_first":
+        images = tf.transpose(images, [0, 3, 1, 2])
+        masks = None if masks is None else tf.transpose(masks, [0, 3, 1, 2])
+    if masks is not None and not layout.mask_has_channels:
+        masks = tf.squeeze(masks, -1 if layout.data_format == "channels_last" else 1)
+    parts = {
+        layout.main: images,
+        "labels": batch.labels,
+        "sample_weight": batch.sample_weight,
+        "segmentation_masks": masks,
+        "bounding_boxes": None if batch.boxes is None else write_boxes(batch, layout.box_format),
+        "keypoints": batch.keypoints,
+        **batch.other,
+    }
+    if layout.inner:
+        parts["images"] = {key: parts[key] for key in layout.inner}
+    parts = {key: parts[key] for key in layout.keys}
+    if not layout.batched:
+        parts = tf.nest.map_structure(lambda value: value[0], parts)
+    if layout.kind is dict:
+        return parts
+    if layout.kind is tf.Tensor:
+        return parts["images"]
+    return _rebuilt(layout.kind, parts.values())
+
+
+def to_tensors(value: Any) -> Any:
+    """Arrays as tensors, in the structure they came in; a list of numbers is one array."""
+    if isinstance(value, Mapping):
+        return {key: to_tensors(part) for key, part in value.items()}
+    if isinstance(value, (tuple, list)) and holds_arrays(value):
+        return _rebuilt(type(value), [to_tensors(part) for part in value])
+    return value if tf.is_tensor(value) or isinstance(value, keras.KerasTensor) else tf.convert_to_tensor(value)
+
+
+def holds_arrays(value: Any) -> bool:
+    """Whether `value` is data: an array or a tensor, or a structure that holds one."""
+    leaves = tf.nest.flatten(value)
+    return any(tf.is_tensor(leaf) or isinstance(leaf, (np.ndarray, keras.KerasTensor)) for leaf in leaves)
+
+
+def _rebuilt(kind: type, parts: Any) -> Any:
+    """A tuple, list or named tuple of `parts`."""
+    return kind._make(parts) if hasattr(kind, "_make") else kind(parts)
+
+
+def _parts(inputs: Any, owner: str, mix: tuple[str, ...]) -> tuple[dict[str, Any], type, tuple[str, ...]]:
+    """The inputs by key, the kind of container they came in, and the keys of x in (x, labels) where x is a dict."""
+    if isinstance(inputs, Mapping):
+        return _named(inputs, (*KEYS, *mix), owner, mix), dict, ()
+    if not isinstance(inputs, (tuple, list)):
+        return {"images": inputs}, tf.Tensor, ()
+    if len(inputs) not in (1, 2, 3):
+        checks.fail(owner, "inputs", "(images, labels) or (images, labels, sample_weight)", f"{len(inputs)} elements")
+    parts = dict(zip(KEYS, inputs, strict=False))
+    if not isinstance(inputs[0], Mapping):
+        return parts, type(inputs), ()
+    held = _named(parts.pop("images"), ("images", *mix), owner, mix)
+    return {**held, **parts}, type(inputs), tuple(held)
+
+
+def _named(inputs: Mapping[str, Any], known: tuple[str, ...], owner: str, mix: tuple[str, ...]) -> dict[str, Any]:
+    unknown = sorted(set(inputs) - set(known))
+    if unknown:
+        advice = "Drop or rename the others, or name what is to be mixed in `mix=` of a mixing layer."
+        checks.fail(owner, "inputs", f"a dict with keys among {', '.join(known)}", unknown, advice)
+    if not {"images", *mix[:1]} & set(inputs):
+        checks.fail(owner, "inputs", 'a dict with the key "images"', sorted(inputs))
+    return dict(inputs)
+
+
+def _is_no_image(inputs: tf.Tensor, parts: Mapping[str, Any]) -> bool:
+    """Rank 4 is images; rank 3 one image, unless labels or weights, as many as it has rows, say it is a batch."""
+    if inputs.shape.rank != 3:
+        return bool(inputs.shape.rank) and inputs.shape.rank != 4
+    beside = tf.nest.flatten([parts.get(name) for name in ("labels", "sample_weight")])
+    rows = [part.shape[:1] for part in beside if tf.is_tensor(part)]
+    return bool(rows) and all(row.rank == 1 and row.is_compatible_with(inputs.shape[:1]) for row in rows)
+
+
+def _as_images(inputs: tf.Tensor, owner: str) -> tuple[tf.Tensor, tuple[Any, ...]]:
+    """(B, ...) as (B, height, width, channels), its last two axes kept; and the shape of an example to go back to."""
+    if inputs.dtype.is_integer and inputs.dtype.size > 2:
+        advice = "Codes have nothing between them: mix embeddings instead, or cast measured numbers to float32."
+        checks.fail(owner, "inputs", "floating numbers, or 8 or 16 bit levels", inputs.dtype.name, advice, TypeError)
+    dynamic = tf.shape(inputs)
+    shape = tuple(n or dynamic[axis] for axis, n in enumerate(inputs.shape[1:], 1))
+    rows = math.prod(inputs.shape[1:-2]) if inputs.shape[1:-2].is_fully_defined() else -1
+    return tf.reshape(inputs, [dynamic[0], rows if len(shape) > 2 else 1, *(1, 1, *shape)[-2:]]), shape
+
+
+def _check_dense(parts: Mapping[str, Any], owner: str) -> None:
+    """Boxes may be ragged, and what only comes through; pixels can't be worked on before they are an array."""
+    for name in set(parts) - {"labels", "sample_weight", "bounding_boxes"}:
+        if isinstance(parts[name], (tf.RaggedTensor, tf.SparseTensor)):
+            advice = "Resize images to one size before they are batched, or augment them singly and batch them then."
+            if isinstance(parts[name], tf.SparseTensor):
+                advice = "See `tf.sparse.to_dense`."
+            checks.fail(owner, name, "a dense tensor", f"a {type(parts[name]).__name__}", advice, TypeError)
+
+
+def _check_pixels(images: tf.Tensor, masks: tf.Tensor | None, owner: str) -> None:
+    if not (images.dtype.is_floating or images.dtype.is_integer):
+        checks.fail(owner, "inputs", "images of an integer or floating dtype", images.dtype.name, error=TypeError)
+    if images.shape[-1] is None:
+        checks.fail(owner, "inputs", "images with a known number of channels", f"a tensor of shape {images.shape}")
+    if masks is not None and not images.shape[:3].is_compatible_with(masks.shape[:3]):
+        expected = f"of the images' (batch, height, width) {tuple(images.shape[:3])}"
+        checks.fail(owner, "segmentation_masks", expected, tuple(masks.shape[:3]))

@@ -1,0 +1,148 @@
+"""Rules that take the most confident rows: a number of them, or a share that may grow from round to round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.rules.base import (
+    Context,
+    Prediction,
+    Rows,
+    Rule,
+    Statistics,
+    check_prior,
+    confidence_of,
+    positive,
+)
+
+NO_ROW = -1
+
+
+@keras.saving.register_keras_serializable(package="keras_aug_ssl")
+class TopK(Rule):
+    """Takes the `k` most confident rows of each predicted class, or of all.
+
+    Ranks need no calibrated probabilities, and a number for each class keeps easy classes from crowding out the others.
+    scikit-learn's `k_best` takes k of all together: `per_class=False`. Among equals the first row in the pool wins.
+
+    Args:
+        k: number of rows, >= 1.
+        per_class: k of each predicted class; False takes k altogether.
+
+    Example:
+        >>> import numpy as np
+        >>> import keras_aug_ssl as kas
+        >>> kas.rules.TopK(1)(np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]]))
+        array([1., 0., 1.], dtype=float32)
+    """
+
+    by_row = True
+
+    def __init__(self, k: int = 10, per_class: bool = True) -> None:
+        self.k = checks.integer("TopK", "k", k, 1)
+        self.per_class = bool(per_class)
+
+    def score(self, prediction: Prediction) -> tf.Tensor:
+        """Returns the largest probability."""
+        return confidence_of(prediction.classes)
+
+    def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
+        """Returns the k largest scores of each class, (K, k), and the rows that have them."""
+        groups = probabilities.shape[-1] if self.per_class else 1
+        member = rows.label if self.per_class else tf.zeros_like(rows.label)
+        mine = tf.range(groups, dtype=member.dtype)[:, None] == member[None]
+        score = tf.where(mine, rows.score[:, 0][None], -np.inf)
+        return self._largest(score, tf.tile(rows.row[None], [groups, 1]))
+
+    def merge(self, first: Statistics, second: Statistics) -> Statistics:
+        """Returns the k largest of both."""
+        return self._largest(*(tf.concat([first[name], second[name]], axis=1) for name in ("score", "row")))
+
+    def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
+        """Returns 1 for the rows in the statistics."""
+        chosen = tf.boolean_mask(statistics["row"], statistics["row"] != NO_ROW)
+        size = 1 + tf.reduce_max(tf.concat([chosen, rows.row], axis=0))
+        taken = tf.scatter_nd(chosen[:, None], tf.ones_like(chosen, tf.float32), [size])
+        return tf.gather(taken, rows.row)
+
+    def _largest(self, score: tf.Tensor, row: tf.Tensor) -> Statistics:
+        """The k largest of each line; `top_k` takes the first of equals, which are the first rows of the pool."""
+        score = tf.pad(score, [[0, 0], [0, self.k]], constant_values=-np.inf)
+        row = tf.pad(row, [[0, 0], [0, self.k]], constant_values=NO_ROW)
+        values, places = tf.math.top_k(score, self.k)
+        found = tf.gather(row, places, axis=1, batch_dims=1)
+        return {"score": values, "row": tf.where(values > -np.inf, found, tf.constant(NO_ROW, found.dtype))}
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns number and grouping."""
+        return {"k": self.k, "per_class": self.per_class}
+
+
+@keras.saving.register_keras_serializable(package="keras_aug_ssl")
+class TopFraction(Rule):
+    """Takes a share of the pool, the most confident of each class, growing from round to round: a curriculum.
+
+    Each class gets its quota by its share among the labeled examples, so that the classes the model finds easy don't
+    take over. Without a prior the quotas follow the predictions. A class with fewer predicted rows than its quota
+    gives what it has, one without labeled examples nothing; one that is rarer in the pool than among the labeled rows
+    gets others' rows in the end, so tell `SelfTraining(prior=...)` the pool's class mix or take `Threshold`. Curriculum
+    Labeling (arXiv 2001.06001) takes 20, 40, ... 100 %, over all classes together.
+
+    Args:
+        fraction: share of the pool in the first round, in (0, 1].
+        step: added each round, up to all of it; in [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> import keras_aug_ssl as kas
+        >>> rule = kas.rules.TopFraction(0.5, step=0.5)
+        >>> rule(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.2, 0.8]]))
+        array([1., 0., 0., 1.], dtype=float32)
+    """
+
+    def __init__(self, fraction: float = 0.2, step: float = 0.0) -> None:
+        self.fraction = checks.number("TopFraction", "fraction", fraction, 0.0, 1.0, low_open=True)
+        self.step = checks.number("TopFraction", "step", step, 0.0, 1.0)
+
+    def score(self, prediction: Prediction) -> tf.Tensor:
+        """Returns the largest probability."""
+        return confidence_of(prediction.classes)
+
+    def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
+        """Returns (K,) the number of rows predicted as each class."""
+        return {"count": tf.math.bincount(rows.label, minlength=probabilities.shape[-1], dtype=tf.int64)}
+
+    def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
+        """Returns 1 for rows whose rank within their class is below the class's quota."""
+        count = tf.cast(statistics["count"], tf.float64)
+        prior = check_prior("TopFraction", context.prior, count.shape[0])
+        share = min(1.0, self.fraction + self.step * (context.round - 1))
+        quota = rows_of_share(share * (count if prior is None else tf.reduce_sum(count) * prior))
+        return positive(rank_in_class(rows.label, rows.score[:, 0]) < tf.gather(quota, rows.label))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns share and step."""
+        return {"fraction": self.fraction, "step": self.step}
+
+
+def rows_of_share(expected: tf.Tensor) -> tf.Tensor:
+    """int64 whole rows for float64 shares of a pool, rounded up.
+
+    The shares are decimal fractions in float32: 0.2 * 5 is 1.0000000149, which must not become 2.
+    """
+    return tf.cast(tf.math.ceil(expected * (1.0 - 1e-6)), tf.int64)
+
+
+def rank_in_class(label: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
+    """(N,) int64 place of each row among those of its label: 0 for the largest score, the first of equals first."""
+    by_score = tf.argsort(score, direction="DESCENDING", stable=True)
+    order = tf.gather(by_score, tf.argsort(tf.gather(label, by_score), stable=True))
+    sorted_label = tf.gather(label, order)
+    places = tf.range(tf.size(order))
+    first = tf.searchsorted(sorted_label, sorted_label, side="left")
+    return tf.scatter_nd(order[:, None], tf.cast(places - first, tf.int64), [tf.size(order)])

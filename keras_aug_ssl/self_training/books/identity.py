@@ -1,0 +1,107 @@
+"""What a run is: all that has to be the same when an interrupted one goes on, as short digests with names."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl.rules import Rule
+from keras_aug_ssl.rules.choice import Choice
+from keras_aug_ssl.self_training.feeding.feeder import TrainingSet
+from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
+from keras_aug_ssl.self_training.pool.sources import digest, digest_of_array
+
+
+def identity_of_model(model: keras.Model) -> dict[str, str]:
+    """Returns a digest for each part of a compiled model, as it is before the run begins, by its name.
+
+    The values of weights, statistics and random states are no part of it, since the saved state replaces them.
+    """
+    return _digests(
+        {"model": _layers(model), "optimizer": _plain(model.optimizer), "loss": _plain(model.loss)},
+    )
+
+
+def identity_of_run(choice: Choice, pool: UnlabeledPool, feeder: TrainingSet, **options: Any) -> dict[str, str]:
+    """Returns a digest for each other part of a run, by a name that a user understands.
+
+    A function is known by its name and the constants in it; more of it can't be told from outside.
+
+    Args:
+        choice: how rows are chosen and labeled.
+        pool: what is labeled.
+        feeder: the training set.
+        **options: further numbers and arrays that decide what the run does.
+    """
+    labeled = feeder.labeled
+    parts = {
+        "pool": pool.fingerprint(),
+        "set of labeled rows": _plain([labeled.x, labeled.y, labeled.weight, labeled.class_weight]),
+        "rule or option": _plain([choice, options]),
+        "batch size, length or augmentation": _plain(feeder.settings),
+        "seed": feeder.seed,
+    }
+    return _digests(parts)
+
+
+def _digests(parts: dict[str, Any]) -> dict[str, str]:
+    return {name: digest(json.dumps(part, sort_keys=True).encode()) for name, part in parts.items()}
+
+
+def _layers(model: keras.Model) -> Any:
+    """Architecture and settings of all layers. Names that Keras counts up don't matter: another model took the last."""
+    layers = [model, *model._flatten_layers(include_self=False)]
+    operations = [each for layer in layers for each in getattr(layer, "operations", ())]
+    names = {each.name: f"#{number}" for number, each in reversed(list(enumerate([*layers, *operations])))}
+    shapes = [[list(variable.shape), variable.dtype] for variable in model.variables]
+    return [[_plain(layer, names) for layer in layers], shapes]
+
+
+def _plain(value: Any, names: Mapping[str, str] | None = None) -> Any:
+    """A value as JSON takes it, the same in every process; of `names`, their places, or else nothing that is a name."""
+    again = functools.partial(_plain, names=names)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return (names or {}).get(value, value)
+    if isinstance(value, (np.ndarray, np.generic, tf.Tensor, tf.Variable, keras.Variable)):
+        return digest_of_array(np.asarray(value))
+    if isinstance(value, Mapping):
+        # Keras counts names up, and numbers shared objects by where they lie in memory.
+        left_out = {"shared_object_id"} if names else {"shared_object_id", "name"}
+        return {str(key): again(part) for key, part in value.items() if key not in left_out}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(again, value), key=repr)
+    if isinstance(value, Sequence):
+        return [again(part) for part in value]
+    if hasattr(value, "get_config"):
+        config = _config(value)
+        return [type(value).__name__, again(vars(value) if not config and isinstance(value, Rule) else config)]
+    if hasattr(value, "__dataclass_fields__"):
+        return [type(value).__name__, again(vars(value))]
+    return _function(value, again)
+
+
+def _config(value: Any) -> Any:
+    try:
+        return value.get_config()
+    except Exception:  # of a subclass that never meant to be saved
+        return None
+
+
+def _function(value: Any, again: Any) -> Any:
+    if isinstance(value, functools.partial):
+        return [again(value.func), again(value.args), again(value.keywords)]
+    value = inspect.unwrap(value) if callable(value) else value
+    if hasattr(value, "get_config"):
+        return again(value)
+    code = getattr(value, "__code__", None)
+    constants = [part for part in code.co_consts if isinstance(part, (int, float, str))] if code else []
+    return [getattr(value, "__qualname__", type(value).__qualname__), constants]

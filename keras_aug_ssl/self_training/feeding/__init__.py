@@ -1,0 +1,1 @@
+"""What `fit` reads: labeled and selected rows, augmented, in epochs of constant length."""

@@ -1,0 +1,349 @@
+"""Labelling a pool with a model, round after round, and keeping its books."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import calling
+from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS
+from keras_aug_ssl.meaning.labels import class_numbers, decisions
+from keras_aug_ssl.rules import Context
+from keras_aug_ssl.rules.base import check_prior
+from keras_aug_ssl.rules.choice import CALIBRATED, Choice
+from keras_aug_ssl.self_training.books.books import Books
+from keras_aug_ssl.self_training.books.identity import identity_of_run
+from keras_aug_ssl.self_training.books.ledger import NEVER, NOT_FINITE
+from keras_aug_ssl.self_training.feeding.feeder import Selected, TrainingSet
+from keras_aug_ssl.self_training.feeding.labeled import Labeled
+from keras_aug_ssl.self_training.labelling import calibration
+from keras_aug_ssl.self_training.labelling.held_out import HeldOut
+from keras_aug_ssl.self_training.labelling.scoring import Scorer, Scores
+from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
+from keras_aug_ssl.self_training.pool.sources import ArraySource, Subset
+from keras_aug_ssl.teaching import guards
+from keras_aug_ssl.teaching.outputs import class_prior, read_outputs
+from keras_aug_ssl.teaching.teachers import averaged_weights, unchanged
+
+MOST_LABELED_CHECKED = 512
+
+MOST_CLASSES_LOGGED = 20
+"""Beyond it the logs sum the classes up: a thousand numbers an epoch are read by nobody."""
+
+
+class Labeller:
+    """Labels a pool with a model and keeps the books.
+
+    Args:
+        owner: the class a user called, for errors.
+        pool: what is labeled.
+        choice: how.
+        oracle: the pool's true labels, for the logs only; or None.
+        holdout: held-out rows `(x, y)`; or None.
+    """
+
+    def __init__(self, owner: str, pool: Any, choice: Choice, oracle: Any = None, holdout: Any = None) -> None:
+        self.owner, self.choice = owner, choice
+        self.pool = pool if isinstance(pool, UnlabeledPool) else UnlabeledPool(pool)
+        self.books = Books.empty(len(self.pool))
+        self._oracle = _oracle(owner, oracle, len(self.pool))
+        self._holdout = None if holdout is None else HeldOut(owner, holdout, self.pool)
+        if choice.needs_holdout and holdout is None:
+            checks.fail(
+                owner, "holdout", "given, since the level depends on held-out labels", None,
+                "Pass holdout=(x, y): rows that are not trained on.",
+            )  # fmt: skip
+
+    def use(self, model: keras.Model, labeled: Labeled, batch_size: int) -> None:
+        """Takes the model that labels from now on.
+
+        Args:
+            model: a compiled model.
+            labeled: the labeled rows, for their class mix and to check the model.
+            batch_size: rows it is trained on at once, of which it is not asked more either.
+        """
+        self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y, self.choice.kind)
+        self.choice = self.choice.for_outputs(self.outputs.kind)
+        self._check_labels(labeled.y)
+        self.prior = class_prior(self.outputs, labeled.y, self.owner)
+        if self.choice.prior is not None:
+            if self.prior is None:
+                checks.fail(self.owner, "prior", "None where rows have no single class", self.choice.prior)
+            self.prior = check_prior(self.owner, self.choice.prior, len(self.prior))
+        self._check_rules()
+        if self._holdout is not None and self.choice.needs_holdout:
+            self._holdout.check_classes(self.outputs.num_classes)
+        self._model, self._batch_size = model, batch_size
+        self._checked = _sample(self.owner, labeled, self.outputs.signed)
+        self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules, batch_size)
+        if not self.books.round:
+            self.begin()
+
+    def _check_labels(self, y: np.ndarray) -> None:
+        """Refuses labels that the model's outputs can't be compared with, and soft ones that its loss can't take."""
+        wide = y.ndim == 2 and y.shape[1] > 1
+        if self.choice.soft and self.outputs.sparse:
+            checks.fail(
+                self.owner, "labels", "'hard' with a sparse loss", "soft",
+                "Soft labels need a loss that takes probabilities, such as CategoricalCrossentropy.",
+            )  # fmt: skip
+        if self.choice.soft and self.outputs.kind == CLASSES and not wide:
+            units = self.outputs.units
+            checks.fail(
+                self.owner, "y", f"one-hot over {units} classes for soft labels", y.shape,
+                f"That is its shape: keras.utils.to_categorical(y, {units}).",
+            )  # fmt: skip
+        if self.outputs.units == 1 and wide:
+            checks.fail(
+                self.owner, "y", "one number a row, as the model puts out", y.shape,
+                "That is its shape; for labels='soft' whole numbers are taken for classes, so give them as floats.",
+            )  # fmt: skip
+        if not self.outputs.single:
+            decisions(self.owner, self.outputs, y, len(y))
+
+    def check_used(self) -> None:
+        """Raises before the first `use`."""
+        if not hasattr(self, "outputs"):
+            checks.fail(self.owner, "transduction_", "read after fit", "no fit so far", error=AttributeError)
+
+    def begin(self) -> None:
+        """Opens empty books."""
+        self.books = Books.empty(len(self.pool), None if self.outputs.single else self.outputs.units)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what is made anew by `use`: graphs can't be pickled, and a model has its own files."""
+        return {name: value for name, value in vars(self).items() if name not in ("_model", "_scorer")}
+
+    def _check_rules(self) -> None:
+        """Refuses rules that would take for confidences what are none."""
+        kind, stay = self.outputs.kind, self.choice.stay
+        for name, rule in (("select", self.choice.select), ("relabel", stay)):
+            if kind == NUMBERS and rule is not None and not rule.reads_numbers:
+                checks.fail(
+                    self.owner, name, "a rule for regression, since by its loss the model predicts numbers", rule,
+                    "A number is no confidence. rules.LowVariance() and rules.Uncertainty() go by how far several "
+                    "predictions spread.",
+                )  # fmt: skip
+        if self.choice.needs_holdout and kind not in (CLASSES, BINARY):
+            calibrated = self.choice.temperature == CALIBRATED
+            checks.fail(
+                self.owner, "temperature" if calibrated else "select", "one that needs no `holdout`, since the model "
+                f"predicts {kind}, not one class a row", CALIBRATED if calibrated else self.choice.select,
+            )  # fmt: skip
+
+    @property
+    def finished(self) -> bool:
+        """Whether no further round can change anything: all rows are labeled for good."""
+        return self.choice.stay is None and bool(self.books.ledger.selected.all())
+
+    def run_round(self, verbose: bool = False) -> list[guards.Alarm]:
+        """Scores the pool, selects, enters the result into the books, and returns what is suspicious about it."""
+        books, choice = self.books, self.choice
+        teacher = averaged_weights(self.owner, self._model) if choice.average else contextlib.nullcontext()
+        with teacher:
+            temperature, holdout = self._calibration()
+            context = Context(self.prior, books.round + 1, holdout)
+            factor = self._factor(books.round + 1)
+            scores = self._scan(context, temperature, verbose)
+            books.round += 1
+            if books.round == 1:
+                self._tell_of_rows_left_out(scores)
+            stay = None if choice.stay is None else scores.weights[-1] > 0
+            label, weight = self._labels(scores, temperature), scores.weights[0] * np.float32(factor)
+            books.change = books.ledger.update(books.round, label, weight, stay, self._flips)
+            books.ledger.confidence, books.ledger.uncertainty = scores.confidence, scores.uncertainty
+            books.ledger.reason[~scores.known] = NOT_FINITE
+            rows = np.flatnonzero(books.ledger.selected)
+            books.selected = Selected(rows, self._targets(rows, temperature), books.ledger.weight[rows])
+            before, books.facts = books.facts, self._facts(scores)
+        return guards.alarms(books.round, books.facts, before)
+
+    def _factor(self, round: int) -> float:
+        weight = self.choice.weight
+        if not callable(weight):
+            return weight
+        return checks.number(self.owner, f"weight({round})", weight(round), 0.0)
+
+    def _tell_of_rows_left_out(self, scores: Scores) -> None:
+        count = int((~scores.known).sum())
+        if count:
+            warnings.warn(
+                f"{self.owner}: {count} of the pool's {len(self.pool)} rows have NaN or infinity among their features "
+                "and are never used; in table() their reason is 'not finite'.",
+                stacklevel=2,
+            )
+
+    def _scan(self, context: Context, temperature: float, verbose: bool) -> Scores:
+        """Scores of the whole pool; rows that are labeled for good are not asked again and keep what they had."""
+        ledger = self.books.ledger
+        if self.choice.stay is not None or not ledger.selected.any():
+            return self._scorer.scan(self.pool, context, temperature=temperature, verbose=verbose)
+        rows = np.flatnonzero(~ledger.selected)
+        scores = self._scorer.scan(Subset(self.pool, rows), context, temperature=temperature, verbose=verbose)
+        known, weight = np.ones(len(self.pool), bool), np.zeros(len(self.pool), np.float32)
+        label = np.full(len(self.pool), -1, np.int32) if ledger.label.ndim > 1 else ledger.label.copy()
+        confidence, uncertainty = ledger.confidence.copy(), ledger.uncertainty.copy()
+        label[rows], confidence[rows], uncertainty[rows] = scores.label, scores.confidence, scores.uncertainty
+        known[rows], weight[rows] = scores.known, scores.weights[0]
+        return Scores(known, label, confidence, uncertainty, [weight])
+
+    def _calibration(self) -> tuple[float, Any]:
+        """The temperature of this round, and held-out predictions made with it and their labels."""
+        temperature = self.choice.temperature
+        if self._holdout is None or not self.choice.needs_holdout:
+            return float(temperature), None
+        rows, labels = self._holdout.rows, self._holdout.labels
+        if temperature == CALIBRATED:
+            temperature = calibration.temperature(self._scorer.predict(rows), labels)
+        return float(temperature), (self._scorer.predict(rows, float(temperature)), labels)
+
+    def _labels(self, scores: Scores, temperature: float) -> np.ndarray:
+        """(N,) predicted classes; else (N, D) targets, new ones for the rows that may be in use after this round."""
+        if self.outputs.kind in (CLASSES, BINARY):
+            return scores.label
+        ledger, wanted = self.books.ledger, scores.weights[0] > 0
+        rows = np.flatnonzero(wanted & ~ledger.selected if self.choice.stay is None else wanted | ledger.selected)
+        targets = ledger.label.copy()
+        if len(rows):
+            predicted = self._scorer.predict(Subset(self.pool, rows), temperature)
+            hard = self.outputs.kind == LABELS and not self.choice.soft
+            targets[rows] = self.choice.select.harden(predicted) if hard else predicted
+        return targets
+
+    def _flips(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        """(N,) bool: another class, or another of several labels. A number moves all the time and is never another."""
+        if self.outputs.kind == LABELS:
+            return ((old >= 0.5) != (new >= 0.5)).any(axis=1)
+        return np.zeros(len(old), bool) if self.outputs.kind == NUMBERS else old != new
+
+    def _targets(self, rows: np.ndarray, temperature: float) -> np.ndarray:
+        if not (self.choice.soft and self.outputs.kind in (CLASSES, BINARY)):
+            return self.books.ledger.label[rows]
+        targets = np.empty((len(rows), 2 if self.outputs.kind == BINARY else self.outputs.units), np.float32)
+        known = np.zeros(len(rows), bool)
+        if self.choice.stay is None and len(self.books.selected):  # they keep their target
+            known = np.isin(rows, self.books.selected.rows)
+            targets[known] = self.books.selected.targets
+        fresh = rows[~known]
+        if len(fresh):
+            targets[~known] = self._scorer.predict(Subset(self.pool, fresh), temperature)
+        return targets
+
+    def _facts(self, scores: Scores) -> guards.Facts:
+        books = self.books
+        facts = guards.Facts(
+            rows=len(self.pool),
+            accepted=len(books.selected),
+            kept=books.change.kept,
+            relabelled=books.change.relabelled,
+            empty_rounds=0 if scores.weights[0].any() or (books.ledger.entered != NEVER).any() else books.round,
+        )
+        if self.prior is None:
+            return facts
+        counts = _counts(books.ledger.label[books.selected.rows], self.outputs.num_classes)
+        confidence, mix = float(np.mean(scores.confidence[scores.known])), counts / max(1, len(books.selected))
+        facts = dataclasses.replace(facts, confidence=confidence, mix=mix, prior=self.prior)
+        rows, classes = self._checked
+        route = calling.route_of(self._model, rows.arrays)
+        normalized = route not in calling.INFERENCE_ONLY and any(
+            isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers()
+        )
+        narrow = facts.accepted >= guards.FEWEST_ROWS and guards.is_narrow(mix, self.prior)
+        if not (narrow or normalized):
+            return facts
+        predicted = self._scorer.predict(rows).argmax(axis=1)
+        if narrow and self.choice.prior is None:
+            pool, labeled = (
+                _counts(each, self.outputs.num_classes) for each in (scores.label[scores.known], predicted)
+            )
+            facts = dataclasses.replace(facts, skewed_pool=guards.is_skewed_pool(pool, labeled, self.prior))
+        if normalized:
+            facts = dataclasses.replace(
+                facts,
+                inference=float(np.mean(predicted == classes)),
+                training=float(np.mean(self._predicted_in_training(rows, route) == classes)),
+                labeled=len(classes),
+            )
+        return facts
+
+    def _predicted_in_training(self, rows: ArraySource, route: calling.Route) -> np.ndarray:
+        """(N,) classes in training mode, in batches as nearly of the training's size as divides the rows evenly."""
+        pieces = np.array_split(np.arange(len(rows)), -(-len(rows) // self._batch_size))
+        found = []
+        with unchanged(self._model.non_trainable_variables):
+            for piece in pieces:
+                x = keras.tree.map_structure(tf.convert_to_tensor, rows.take(piece))
+                found.append(self.outputs.probabilities(route(self._model, x, True)).numpy().argmax(axis=1))
+        return np.concatenate(found)
+
+    def identity(self, feeder: TrainingSet, **options: Any) -> dict[str, str]:
+        """Returns what tells this run from others; see `identity_of_run`."""
+        holdout = None if self._holdout is None else [self._holdout.rows.arrays, self._holdout.labels]
+        return identity_of_run(self.choice, self.pool, feeder, holdout=holdout, **options)
+
+    def logs(self) -> dict[str, float]:
+        """Returns what `History` keeps of an epoch."""
+        books, ledger = self.books, self.books.ledger
+        rows = books.selected.rows
+        found = {
+            "n_pseudo": float(len(rows)),
+            "n_pseudo_added": float(books.change.added),
+            "pseudo_confidence": _mean(ledger.confidence[rows]),
+            "pseudo_flip_rate": books.change.flip_rate,
+        }
+        if self.outputs.kind in (CLASSES, BINARY):
+            found |= _logged(_counts(ledger.label[rows], self.outputs.num_classes))
+        if self._oracle is not None:
+            found |= self._compared(self._oracle[rows])
+        return found
+
+    def _compared(self, truth: np.ndarray) -> dict[str, float]:
+        books = self.books
+        if self.outputs.kind in (CLASSES, BINARY):
+            return {
+                "pseudo_accuracy": _mean(
+                    books.ledger.label[books.selected.rows] == class_numbers(truth, self.outputs.signed)
+                )
+            }
+        truth = truth.reshape(books.selected.targets.shape)
+        if self.outputs.kind == LABELS:
+            return {"pseudo_accuracy": _mean((books.selected.targets >= 0.5) == (truth >= 0.5))}
+        return {"pseudo_mean_absolute_error": _mean(np.abs(books.selected.targets - truth))}
+
+
+def _sample(owner: str, labeled: Labeled, signed: bool) -> tuple[ArraySource, np.ndarray]:
+    """Some labeled rows, evenly from all, to check a model on, and their classes."""
+    rows = np.unique(np.linspace(0, len(labeled) - 1, MOST_LABELED_CHECKED).astype(np.int64))
+    x = keras.tree.map_structure(lambda part: part[rows], labeled.x)
+    return ArraySource(owner, x), class_numbers(labeled.y[rows], signed)
+
+
+def _counts(label: np.ndarray, num_classes: int) -> np.ndarray:
+    return np.bincount(label, minlength=num_classes)
+
+
+def _logged(counts: np.ndarray) -> dict[str, float]:
+    """Rows of each class, or where there are many classes how many have rows, and the most of one."""
+    if len(counts) > MOST_CLASSES_LOGGED:
+        return {"n_pseudo_classes": float(np.count_nonzero(counts)), "n_pseudo_class_max": float(counts.max())}
+    return {f"n_pseudo_class_{label}": float(count) for label, count in enumerate(counts)}
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _oracle(owner: str, oracle: Any, size: int) -> np.ndarray | None:
+    if oracle is None:
+        return None
+    truth = np.asarray(oracle)
+    if truth.dtype.kind not in "biuf" or truth.ndim not in (1, 2) or len(truth) != size:
+        checks.fail(owner, "oracle", f"the true labels of the pool's {size} rows", oracle)
+    return truth

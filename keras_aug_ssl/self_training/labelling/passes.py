@@ -1,0 +1,56 @@
+"""Several predictions of the same rows: by dropout, by views of the inputs, or by the models of an ensemble."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.calling import Answers
+from keras_aug_ssl.rules import Rule
+from keras_aug_ssl.self_training.feeding.augmenting import key_of, keyed
+from keras_aug_ssl.teaching.teachers import dropout_only
+
+
+class Passes(contextlib.AbstractContextManager["Passes"]):
+    """How a rule wants rows to be predicted. Entered while it is used, it leaves the model's state as it was.
+
+    Args:
+        owner: the class a user called, for errors.
+        model: what is trained.
+        rule: says how many passes, by which models, and of which views.
+        batch_size: rows predicted at once.
+    """
+
+    def __init__(self, owner: str, model: keras.Model, rule: Rule, batch_size: int) -> None:
+        self._owner, self._model, self._view = owner, model, keyed(owner, "view", rule.view)
+        self._dropout = isinstance(rule.passes, int) and self._view is None
+        models = [model] * rule.passes if isinstance(rule.passes, int) else list(rule.passes)
+        traced = {id(each): Answers(owner, each, batch_size, training=self._dropout) for each in models}
+        self._calls = [traced[id(each)] for each in models]
+
+    def of(self, x: Any, first: int) -> Iterator[tuple[Any, Any]]:
+        """Yields, for each pass over a block that begins at row `first`, a function and what to call it on."""
+        for number, call in enumerate(self._calls):
+            yield call, x if self._view is None else self._view(x, key_of(first, number))
+
+    def check(self, uncertainty: np.ndarray) -> None:
+        """Raises when dropout made no difference at all."""
+        if self._dropout and uncertainty.max() < 1e-6:  # rounding alone makes it differ from 0
+            checks.fail(
+                self._owner, "passes", "used with a model that has Dropout, or with a view", self._model.name,
+                "All passes agree: add Dropout layers, or pass view=, an augmentation, or an ensemble of models.",
+            )  # fmt: skip
+
+    def __enter__(self) -> Passes:
+        self._state = contextlib.ExitStack()
+        if self._dropout:
+            self._state.enter_context(dropout_only(self._model))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._state.close()

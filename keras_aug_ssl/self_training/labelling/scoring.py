@@ -1,0 +1,281 @@
+"""Scoring a pool with a model: traced functions, one block of rows at a time, features never kept."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.meaning.calling import Answers
+from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
+from keras_aug_ssl.rules import Context, Prediction, Rows, Rule
+from keras_aug_ssl.rules.base import label_of
+from keras_aug_ssl.rules.fixed import entropy_share
+from keras_aug_ssl.self_training.labelling.passes import Passes
+from keras_aug_ssl.self_training.pool.sources import Blocks
+from keras_aug_ssl.teaching.outputs import spread
+
+BATCH_SIZE = 64
+"""Rows predicted at once where no training says how many the model has memory for."""
+
+BLOCK = 256
+"""Rows read and judged at once, at least: for fewer, calling a graph would cost more than a small model does."""
+
+PART = 2**17
+"""Rows weighed at once by a rule that judges them one by one."""
+
+LARGEST_VIOLATION = 0.02
+"""How far rounding may carry float16 probabilities from a sum of 1."""
+
+
+class Scores(NamedTuple):
+    """What one pass over a pool of N rows leaves.
+
+    Attributes:
+        known: (N,) bool, whether all features are finite; other rows have label -1, NaN, and weights of 0.
+        label: (N,) int32 predicted classes.
+        confidence: (N,) float32 largest probabilities; of several labels that of the least sure; NaN for numbers.
+        uncertainty: (N,) float32 standard deviation over passes, or, of one pass, the entropy as a share of log K; of
+            several labels that of the least sure; NaN for numbers.
+        weights: (N,) float32 for each rule.
+    """
+
+    known: np.ndarray
+    label: np.ndarray
+    confidence: np.ndarray
+    uncertainty: np.ndarray
+    weights: list[np.ndarray]
+
+
+class Scorer:
+    """Reads a model's predictions in blocks. Weights, optimizer and random state stay as they are.
+
+    Rows with NaN or infinity among their features are left out of scores and statistics: what a model says of them
+    means nothing, and an activation such as ReLU can hide that.
+
+    Args:
+        owner: the class a user called, for errors.
+        model: any Keras model with one output.
+        outputs: how to read it.
+        rules: each judges every row by itself. The passes that one of them asks for serve all.
+        batch_size: rows predicted at once, such as the model has memory for.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        model: keras.Model,
+        outputs: Head,
+        rules: Sequence[Rule] = (),
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        self._owner, self._outputs, self._rules = owner, outputs, tuple(rules)
+        self._answers, self._block = Answers(owner, model, batch_size), batch_size * -(-BLOCK // batch_size)
+        spread = next((rule for rule in self._rules if rule.passes is not None), None)
+        self._passes = None if spread is None else Passes(owner, model, spread, batch_size)
+        steps = (self._probabilities, self._score_block, self._judge_block, self._merge_statistics)
+        # Partials, since TensorFlow counts by code: five scorers used once would pass for one traced five times.
+        graphs = [tf.function(functools.partial(step), autograph=False) for step in steps]
+        self._forward, self._score, self._judge, self._merge = graphs
+
+    def predict(self, rows: Blocks, temperature: float = 1.0) -> np.ndarray:
+        """Returns (N, K) probabilities."""
+        found = []
+        for x in rows.blocks(self._block):
+            x, count = _padded(x, self._block)
+            probabilities, violation = self._forward(self._answers(x), count, tf.constant(temperature))
+            self._check(violation)
+            found.append(probabilities.numpy())
+        return np.concatenate(found)
+
+    def scan(
+        self,
+        pool: Blocks,
+        context: Context,
+        *,
+        temperature: float = 1.0,
+        verbose: bool = False,
+    ) -> Scores:
+        """Scores a whole pool and weighs it by each rule, in one pass over its features.
+
+        Args:
+            pool: N rows.
+            context: what the rules may know besides the predictions.
+            temperature: divides the logits.
+            verbose: show a progress bar.
+        """
+        columns = _Columns(len(pool))
+        progress = keras.utils.Progbar(len(pool), unit_name="row") if verbose else None
+        statistics = None
+        for done, block, found in self._judged(pool, temperature):
+            columns.enter([part.numpy() for part in block])
+            statistics = found if statistics is None else self._merge(statistics, found)
+            if progress is not None:
+                progress.update(done)
+        if not columns.known.any():
+            checks.fail(
+                self._owner, "pool", "rows of finite features", "NaN or infinity in every row",
+                "Fill in what is missing, in the labeled rows likewise.",
+            )  # fmt: skip
+        label, confidence, uncertainty, *scores = columns.arrays
+        if self._passes is not None:
+            self._passes.check(uncertainty[columns.known])
+        rows, weights = np.flatnonzero(columns.known), []
+        for rule, score, summed in zip(self._rules, scores, statistics or [], strict=True):
+            weight = np.zeros(len(pool), np.float32)
+            weight[rows] = weigh(self._owner, rule, Rows(rows, label[rows], score[rows]), summed, context)
+            weights.append(weight)
+        return Scores(columns.known, label, confidence, uncertainty, weights)
+
+    def _judged(self, pool: Blocks, temperature: float) -> Iterator[tuple[int, Any, Any]]:
+        """How many rows are done, what is kept of a block's rows, and the rules' statistics of it."""
+        first, divisor = 0, tf.constant(temperature)
+        with contextlib.nullcontext() if self._passes is None else self._passes:
+            for x in pool.blocks(self._block):
+                start = tf.constant(first, tf.int64)
+                if self._passes is None:
+                    padded, count = _padded(x, self._block)
+                    raw, finite = self._answers(padded), finite_rows(padded)
+                    block, found, violation = self._score(raw, count, divisor, finite, start)
+                    self._check(violation)
+                else:
+                    finite = finite_rows(x)
+                    passes = [self._read(call, view, finite, divisor) for call, view in self._passes.of(x, first)]
+                    block, found = self._judge(*spread(self._outputs, tf.stack(passes)), finite, start)
+                first += _length(x)
+                yield first, block, found
+
+    def _read(self, forward: Any, x: Any, finite: tf.Tensor | None, temperature: tf.Tensor) -> tf.Tensor:
+        """Probabilities of a block, checked."""
+        x, count = _padded(x, self._block)
+        raw = forward(x)[:count]
+        self._check(self._violation(_only(finite, raw)))
+        return self._outputs.probabilities(raw, temperature)
+
+    def _score_block(
+        self, raw: tf.Tensor, count: tf.Tensor, temperature: tf.Tensor, finite: tf.Tensor | None, first: tf.Tensor
+    ) -> Any:
+        """From a block's outputs to what is kept of its rows, the rules' statistics, and how wrong outputs are."""
+        raw, finite = raw[:count], None if finite is None else finite[:count]
+        probabilities = self._outputs.probabilities(raw, temperature)
+        return *self._judge_block(probabilities, None, finite, first), self._violation(_only(finite, raw))
+
+    def _judge_block(
+        self, probabilities: tf.Tensor, uncertainty: tf.Tensor | None, finite: tf.Tensor | None, first: tf.Tensor
+    ) -> Any:
+        row = _only(finite, first + tf.range(tf.shape(probabilities, tf.int64)[0]))
+        probabilities = _only(finite, probabilities)
+        uncertainty = None if uncertainty is None else _only(finite, uncertainty)
+        prediction = Prediction(probabilities, row, uncertainty, several=self._outputs.kind == LABELS)
+        label, confidence = label_of(probabilities), tf.reduce_max(prediction.classes, axis=-1)
+        doubt = entropy_share(prediction.classes) if uncertainty is None else uncertainty
+        if self._outputs.kind == NUMBERS:
+            confidence = tf.fill(tf.shape(label), np.nan)
+            doubt = confidence if uncertainty is None else uncertainty
+        scores = [rule.score(prediction) for rule in self._rules]
+        found = [
+            rule.statistics(Rows(row, label, score), probabilities)
+            for rule, score in zip(self._rules, scores, strict=True)
+        ]
+        return (row, label, confidence, doubt, *scores), found
+
+    def _merge_statistics(self, first: Any, second: Any) -> Any:
+        return [rule.merge(a, b) for rule, a, b in zip(self._rules, first, second, strict=True)]
+
+    def _probabilities(self, raw: tf.Tensor, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raw = raw[:count]
+        return self._outputs.probabilities(raw, temperature), self._violation(raw)
+
+    def _violation(self, raw: tf.Tensor) -> tf.Tensor:
+        return tf.where(tf.reduce_all(tf.math.is_finite(raw)), self._outputs.violation(raw), np.nan)
+
+    def _check(self, violation: tf.Tensor) -> None:
+        amount = float(violation)
+        if np.isnan(amount):
+            checks.fail(
+                self._owner, "model", "a model with finite predictions", "NaN or infinity",
+                "Its weights have diverged, or the pool holds such values: lower the learning rate, check the pool.",
+            )  # fmt: skip
+        if amount > LARGEST_VIOLATION:
+            checks.fail(
+                self._owner, "model", "a model that puts out probabilities, as its loss says",
+                f"outputs that miss [0, 1] or a sum of 1 by {amount:.3g}",
+                "If they are logits, compile with a loss that has from_logits=True.",
+            )  # fmt: skip
+
+
+class _Columns:
+    """Arrays of `total` rows, filled block by block."""
+
+    def __init__(self, total: int) -> None:
+        self.known = np.zeros(total, bool)
+        self.arrays: list[np.ndarray] = []
+
+    def enter(self, block: Sequence[np.ndarray]) -> None:
+        rows, *parts = block
+        if not self.arrays:
+            shapes = [(len(self.known), *part.shape[1:]) for part in parts]
+            empty = [np.nan if part.dtype.kind == "f" else -1 for part in parts]
+            self.arrays = [np.full(*each) for each in zip(shapes, empty, (part.dtype for part in parts), strict=True)]
+        self.known[rows] = True
+        for array, part in zip(self.arrays, parts, strict=True):
+            array[rows] = part
+
+
+def finite_rows(x: Any) -> tf.Tensor | None:
+    """(N,) bool: rows whose features are all finite; None where they can't be anything else."""
+    found = None
+    for part in map(tf.convert_to_tensor, keras.tree.flatten(x)):
+        if part.dtype.is_floating:
+            finite = tf.reduce_all(tf.math.is_finite(tf.reshape(part, [tf.shape(part)[0], -1])), axis=1)
+            found = finite if found is None else found & finite
+    return found
+
+
+def _only(rows: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:
+    return values if rows is None else tf.boolean_mask(values, rows)
+
+
+def _padded(x: Any, size: int) -> tuple[Any, tf.Tensor]:
+    """A block filled up to `size` rows by repeating its last, so that one trace serves all; and how many are real."""
+    count = _length(x)
+    if count < size:
+        index = np.minimum(np.arange(size), count - 1)
+        x = keras.tree.map_structure(lambda part: part[index], x)
+    return keras.tree.map_structure(tf.convert_to_tensor, x), tf.constant(count)
+
+
+def _length(x: Any) -> int:
+    return len(keras.tree.flatten(x)[0])
+
+
+def weigh(owner: str, rule: Rule, rows: Rows, statistics: Any, context: Context, part: int = PART) -> np.ndarray:
+    """(N,) float32 weights, in parts where the rule allows, since tensors of a whole pool double what is kept of it.
+
+    Args:
+        owner: the class a user called, for the error.
+        rule: what judges.
+        rows: N rows, as arrays.
+        statistics: the rule's, of all of them.
+        context: what the rule may know besides.
+        part: rows weighed at once.
+    """
+    total = len(rows.label)
+    size = part if rule.by_row else max(1, total)
+    weights = np.empty(total, np.float32)
+    for start in range(0, total, size):
+        some = Rows(*(tf.constant(column[start : start + size]) for column in rows))
+        found = np.asarray(rule.weights(some, statistics, context), np.float32)
+        if found.shape != some.label.shape or not ((found >= 0) & (found <= 1)).all():
+            checks.fail(
+                owner, "select", f"a rule that gives {len(some.label)} weights in [0, 1]", found,
+                f"They came from {rule!r}, in shape {found.shape}.",
+            )  # fmt: skip
+        weights[start : start + size] = found
+    return weights

@@ -1,0 +1,1 @@
+"""Unlabeled examples, wherever they are kept: arrays, image files, records, data sets."""
