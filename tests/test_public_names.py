@@ -10,8 +10,8 @@ import keras_aug_ssl as kas
 
 NAMES = {
     "adversarial": """
-        APGD AdversarialTraining Attack AttackResult AutoAttack BIM Boundary CarliniWagner Certificate Curve DDN DeepFool
-        FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustnessReport SpatialAttack Square
+        APGD AdversarialTraining Attack AttackResult AutoAttack BIM Boundary CarliniWagner Certificate Curve DDN
+        DeepFool FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustnessReport SpatialAttack Square
         UniversalPerturbation certify evaluate_robustness fgsm input_gradient""",
     "calibration": "DryRun Reliability dry_run expected_calibration_error precision_interval reliability temperature",
     "data": """
@@ -33,8 +33,8 @@ NAMES = {
 }
 AT_THE_TOP = """
     APGD AdversarialTraining AttackResult AugMixLoss AutoAttack BIM Boundary CarliniWagner DDN DeepFool FAB FGSM FMN
-    GaussianNoise HopSkipJump MomentumFGSM PGD Pipeline RandomFGSM RobustnessReport SelfTrainer SelfTraining SpatialAttack
-    Square UniversalPerturbation UnlabeledPool certify evaluate_robustness fgsm input_gradient"""
+    GaussianNoise HopSkipJump MomentumFGSM PGD Pipeline RandomFGSM RobustnessReport SelfTrainer SelfTraining
+    SpatialAttack Square UniversalPerturbation UnlabeledPool certify evaluate_robustness fgsm input_gradient"""
 
 
 def public(module: types.ModuleType) -> set[str]:

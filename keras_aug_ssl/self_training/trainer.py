@@ -139,7 +139,7 @@ class SelfTrainer(Outcome):
                 raise TypeError(f"{OWNER}: fit takes no argument `{name}`. Besides its own it takes {list(known)[6:]}.")
         self._labeller = Labeller(OWNER, pool, self._choice, oracle, self._holdout)
         self._board = Board()
-        self._feeder = make_training_set(OWNER, self._choice, pool, self._board, x, y, **feeding)
+        self._feeder = make_training_set(OWNER, self._choice, self._labeller.pool, self._board, x, y, **feeding)
         self._run = _Run()
         model = self._model(0)
         state = None if self._backup is None else self._backup.begin(self._identity(model, epochs))

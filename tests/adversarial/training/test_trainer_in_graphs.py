@@ -99,7 +99,7 @@ def test_replicas_equal_one_on_the_whole_batch(tmp_path):
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         import keras, keras_aug_ssl as kas
-        from keras_aug_ssl.adversarial.methods import METHODS
+        from keras_aug_ssl.adversarial.training.methods import METHODS
 
         draw = np.random.default_rng(0)
         x, y, weight = draw.uniform(0.1, 0.9, (8, 4)).astype("float32"), draw.integers(0, 3, 8), draw.uniform(0.2, 3, 8)
