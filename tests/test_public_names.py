@@ -11,8 +11,8 @@ import keras_aug_ssl as kas
 NAMES = {
     "adversarial": """
         APGD AdversarialTraining Attack AttackResult AutoAttack BIM Boundary CarliniWagner Certificate Curve DDN
-        DeepFool FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustnessReport SpatialAttack Square
-        UniversalPerturbation certify evaluate_robustness fgsm input_gradient""",
+        DeepFool FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustnessReport SpatialAttack
+        Square UniversalPerturbation certify evaluate_robustness fgsm input_gradient""",
     "calibration": "DryRun Reliability dry_run expected_calibration_error precision_interval reliability temperature",
     "data": """
         Dataset EpochCounter LabelSplit Split balanced labeled_unlabeled load split_labels synthesize
