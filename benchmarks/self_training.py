@@ -254,6 +254,7 @@ METHODS: dict[str, Callable[[Task], Outcome]] = {
     "supervised, mild": supervised(mild),
     "supervised, strong": supervised(strong),
     "SelfTraining, defaults": callback(None),
+    "SelfTraining, Threshold(0.95)": callback(rules.Threshold(0.95)),
     "SelfTraining, no patch": callback(None, one_view=True),
     "SelfTraining, strong for pseudo-labeled rows": callback(None, harder=strong),
     "SelfTraining, strong for all": callback(None, strong, one_view=True),

@@ -81,9 +81,9 @@ class FreeThreshold(Rule):
 
     The level of class c is the mean confidence times q_c / max q, where q_c is the class's mean probability relative
     to its share among the labeled rows. The paper takes the mean probability as it is, which assumes equally frequent
-    classes. A class that is rarer in the pool than among the labeled rows looks badly learned and gets a low level, so
-    tell `SelfTraining(prior=...)` the pool's class mix or take `Threshold`. A class without labeled rows is never
-    taken and lowers no other's level.
+    classes. A class that is rarer in the pool than `prior` says looks badly learned and gets a low level;
+    `SelfTraining` estimates the pool's class mix for it, unless it is told. A class without labeled rows is never taken
+    and lowers no other's level.
 
     Example:
         >>> import numpy as np

@@ -12,6 +12,7 @@ from keras_aug_ssl.rules import Rule
 from keras_aug_ssl.rules.base import Custom
 
 CALIBRATED = "calibrated"
+LABELED = "labeled"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Choice:
         weight: multiplies the rule's weights; a number, or a function of the round.
         temperature: divides the logits before rule and soft labels; `"calibrated"` finds it on held-out rows.
         average: the optimizer's averaged weights label, not the current ones.
-        prior: share of each class in the pool; None takes the labeled rows'.
+        prior: share of each class in the pool; `"labeled"` takes the labeled rows', None estimates it.
         kind: what the outputs are, where the user says it; None reads it from model, loss and labels.
         defaults: the rule for each kind of outputs, when the user named none; `select` is then one of them.
     """

@@ -87,10 +87,10 @@ class TopK(Rule):
 class TopFraction(Rule):
     """Takes a share of the pool, the most confident of each class, growing from round to round: a curriculum.
 
-    Each class gets its quota by its share among the labeled examples, so that the classes the model finds easy don't
+    Each class gets its quota by its share in `prior`, so that the classes the model finds easy don't
     take over. Without a prior the quotas follow the predictions. A class with fewer predicted rows than its quota
-    gives what it has, one without labeled examples nothing; one that is rarer in the pool than among the labeled rows
-    gets others' rows in the end, so tell `SelfTraining(prior=...)` the pool's class mix or take `Threshold`. Curriculum
+    gives what it has, one without labeled examples nothing; one that is rarer in the pool than `prior` says gets
+    others' rows in the end; `SelfTraining` estimates the pool's class mix for it, unless it is told. Curriculum
     Labeling (arXiv 2001.06001) takes 20, 40, ... 100 %, over all classes together.
 
     Args:

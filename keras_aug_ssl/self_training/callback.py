@@ -15,7 +15,7 @@ import numpy as np
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.heads import CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import encode
-from keras_aug_ssl.rules import Decided, LowVariance, Rule, Threshold
+from keras_aug_ssl.rules import Decided, LowVariance, Rule, TopFraction
 from keras_aug_ssl.rules.choice import as_choice
 from keras_aug_ssl.self_training.books.backup import ANEW, Backup, Damaged, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books.books import Books
@@ -32,7 +32,7 @@ from keras_aug_ssl.teaching.teachers import set_training_state, training_state
 
 OWNER = "SelfTraining"
 START_EPOCH = 5
-DEFAULTS = {CLASSES: Threshold(0.95), LABELS: Decided(), NUMBERS: LowVariance()}
+DEFAULTS = {CLASSES: TopFraction(0.2, step=0.05), LABELS: Decided(), NUMBERS: LowVariance()}
 
 
 class SelfTraining(Outcome, keras.callbacks.Callback):
@@ -47,9 +47,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
 
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
-        select: a rule, or a function from (N, K) probabilities to (N,) weights in [0, 1]. None is `Threshold(0.95)`,
-            `Decided()` for several labels, and `LowVariance()` for regression. With ten labels a class or fewer, and a
-            pool with their class mix, `FreeThreshold()` and `TopFraction(0.2, step=0.05)` learn more.
+        select: a rule, or a function from (N, K) probabilities to (N,) weights in [0, 1]. None is
+            `TopFraction(0.2, step=0.05)`, the surest of each class, more of them each time; `Decided()` for several
+            labels, and `LowVariance()` for regression.
         start_epoch: first epoch, counted from 0, that trains on pseudo-labels; None is 5. A `fit` that ends before it
             warns, unless it ends just there, as the first part of a longer training does. In a loop of fits tell each
             where it begins: `fit(epochs=n + 1, initial_epoch=n)`.
@@ -63,8 +63,10 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             number.
         temperature: divides the logits before the rule sees them; above 1 for an over-confident model. None is 1;
             `"calibrated"` finds it on `holdout` at each selection.
-        prior: (K,) share of each class in the pool, for rules that go by it. None takes the labeled rows' shares,
-            which are the pool's when rows were labeled at random, and seldom when so many of each class were.
+        prior: (K,) share of each class in the pool, for rules that go by it. None estimates it at the first selection,
+            when the model has learned from labeled rows alone, and believes the estimate as far as the model's errors
+            can't explain it (`teaching.class_mix`); `class_mix_` says what came out. `"labeled"` takes the labeled
+            rows' shares, which are the pool's when rows were labeled at random, and seldom when so many of each were.
         kind: what the model puts out: "classes", "labels" (each yes or no) or "numbers". None reads it from the loss,
             the last activation and the labels, as `fit` takes them; the error where they leave it open asks for it.
         oracle: true labels of the pool, (N,) or one-hot, to log how many pseudo-labels are right. Nothing learns from
@@ -82,6 +84,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         transduction_: the label of every row, -1 for none; (N, K) with NaN for several labels and for regression.
         labeled_iter_: the selection in which every row got its label; 0 for labeled rows, -1 for rows without.
         n_iter_: number of selections.
+        class_mix_: the pool's class mix as it was estimated, how far that is believed, and from how many rows.
         termination_condition_: `"all_labeled"`, `"no_change"` (the last selection changed nothing) or `"max_iter"`
             (`max_iter` or the last epoch came first).
         alarms_: list of what looked wrong.

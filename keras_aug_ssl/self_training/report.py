@@ -15,6 +15,7 @@ from keras_aug_ssl.self_training.books.ledger import NEVER, NO_LABEL, REASONS, L
 from keras_aug_ssl.self_training.feeding.labeled import Labeled
 from keras_aug_ssl.self_training.labelling.labeller import Labeller
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
+from keras_aug_ssl.teaching.class_mix import ClassMix
 from keras_aug_ssl.writing import replacing
 
 ESCAPED = "backslashreplace"  # the name of a file need not be UTF-8, as what is written here has to be
@@ -163,6 +164,11 @@ class Outcome:
         ledger = self._labeller.books.ledger
         entered = np.where(ledger.selected, ledger.entered, NEVER)
         return np.concatenate([np.zeros(len(self._labeled()), np.int64), entered])
+
+    @property
+    def class_mix_(self) -> ClassMix | None:
+        """What is believed of the pool's class mix, and how far; None where it is given, or before the first round."""
+        return self._labeller.books.class_mix
 
     @property
     def termination_condition_(self) -> str:

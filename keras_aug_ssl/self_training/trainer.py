@@ -51,7 +51,8 @@ class SelfTrainer(Outcome):
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
         weight: of a pseudo-labeled row relative to a labeled one; a number > 0, or a function of the round.
         temperature: divides the logits before the rule sees them. None is 1; `"calibrated"` finds it on `holdout`.
-        prior: (K,) share of each class in the pool; None takes the labeled rows' shares.
+        prior: (K,) share of each class in the pool; None estimates it after the first training, `"labeled"` takes the
+            labeled rows' shares, as `SelfTraining` does.
         kind: "classes", "labels" or "numbers", where loss, last activation and labels leave it open what outputs are.
         holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
         backup_dir: directory for the state after each training; `fit` called again after a crash continues there.

@@ -158,7 +158,7 @@ def test_a_pool_may_have_other_shares_than_the_labelled_rows_and_a_collapse_is_h
     x, y, pool, hidden = two_clusters(rare)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax", kernel_initializer="zeros")])
     model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
-    st = kas.SelfTraining(pool, start_epoch=4, max_iter=1, oracle=hidden)
+    st = kas.SelfTraining(pool, kas.rules.Threshold(0.95), start_epoch=4, max_iter=1, oracle=hidden)
     made = st.training_set(x, y, batch_size=16, steps=40)
     if forgets:
         with pytest.warns(UserWarning, match="collapsing onto few"):
@@ -173,7 +173,7 @@ def test_a_prior_that_is_given_is_what_the_pool_is_held_to():
     x, y, pool, _ = two_clusters(10)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, "softmax", kernel_initializer="zeros")])
     model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
-    st = kas.SelfTraining(pool, start_epoch=4, max_iter=1, prior=[0.5, 0.5])
+    st = kas.SelfTraining(pool, kas.rules.Threshold(0.95), start_epoch=4, max_iter=1, prior=[0.5, 0.5])
     with pytest.warns(UserWarning, match="collapsing onto few"):
         model.fit(st.training_set(x, y, batch_size=16, steps=40), epochs=5, callbacks=[st], verbose=0)
 
@@ -184,12 +184,13 @@ def test_when_nothing_is_ever_selected_the_way_out_is_named_once(on_alarm):
     flat = keras.Sequential([model.layers[1], keras.layers.Dense(3), keras.layers.Rescaling(0.02)])
     flat = keras.Sequential([keras.Input((3,)), *flat.layers, keras.layers.Softmax()])
     flat.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
-    st = kas.SelfTraining(POOL, start_epoch=0, on_alarm=on_alarm)
+    st = kas.SelfTraining(POOL, kas.rules.Threshold(0.95), start_epoch=0, on_alarm=on_alarm)
     with pytest.warns(
         UserWarning, match="3 selections have taken none.*temperature='calibrated' with holdout"
     ) as caught:
         run(st, flat, epochs=5)
     assert len(caught) == 1 and st.n_iter_ == 5 and [alarm.kind for alarm in st.alarms_] == ["nothing"]
     assert int(flat.optimizer.iterations) == 30
-    sharpened = kas.SelfTraining(POOL, start_epoch=0, temperature="calibrated", holdout=(POOL[:60], HIDDEN[:60]))
+    rule = kas.rules.Threshold(0.95)
+    sharpened = kas.SelfTraining(POOL, rule, start_epoch=0, temperature="calibrated", holdout=(POOL[:60], HIDDEN[:60]))
     assert run(sharpened, flat, epochs=4).history["n_pseudo"][-1] > 0

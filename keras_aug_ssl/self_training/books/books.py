@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_aug_ssl.self_training.books.ledger import Change, Ledger
 from keras_aug_ssl.self_training.feeding.feeder import Selected
+from keras_aug_ssl.teaching.class_mix import ClassMix
 from keras_aug_ssl.teaching.guards import Facts
 
 
@@ -22,6 +23,7 @@ class Books:
         round: rounds so far.
         change: what the last round did.
         facts: what the guards compare the next round with; None before the first.
+        class_mix: what is believed of the pool's class mix; None where it isn't estimated.
     """
 
     ledger: Ledger
@@ -29,6 +31,7 @@ class Books:
     round: int = 0
     change: Change = Change()
     facts: Facts | None = None
+    class_mix: ClassMix | None = None
 
     @classmethod
     def empty(cls, size: int, targets: int | None = None) -> Books:
@@ -46,13 +49,9 @@ class Books:
 
     def numbers(self) -> dict[str, Any]:
         """Returns the small part, as JSON takes it."""
-        facts = None
-        if self.facts is not None:
-            facts = {
-                name: value.tolist() if isinstance(value, np.ndarray) else value
-                for name, value in dataclasses.asdict(self.facts).items()
-            }
-        return {"round": self.round, "change": dataclasses.asdict(self.change), "facts": facts}
+        facts = None if self.facts is None else _plain(dataclasses.asdict(self.facts))
+        mix = None if self.class_mix is None else _plain(self.class_mix._asdict())
+        return {"round": self.round, "change": dataclasses.asdict(self.change), "facts": facts, "class_mix": mix}
 
     @classmethod
     def restored(cls, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> Books:
@@ -63,4 +62,12 @@ class Books:
         if facts is not None:
             lists = {name: np.asarray(facts[name]) for name in ("mix", "prior") if facts[name] is not None}
             facts = Facts(**(facts | lists))
-        return cls(ledger, selected, numbers["round"], Change(**numbers["change"]), facts)
+        mix = numbers["class_mix"]
+        if mix is not None:
+            arrays = {name: np.asarray(mix[name]) for name in ("estimated", "labeled")}
+            mix = ClassMix(**(mix | arrays | {"shares": np.asarray(mix["shares"], np.float32)}))
+        return cls(ledger, selected, numbers["round"], Change(**numbers["change"]), facts, mix)
+
+
+def _plain(parts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in parts.items()}

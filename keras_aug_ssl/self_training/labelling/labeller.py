@@ -17,7 +17,7 @@ from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import class_numbers, decisions
 from keras_aug_ssl.rules import Context
 from keras_aug_ssl.rules.base import check_prior
-from keras_aug_ssl.rules.choice import CALIBRATED, Choice
+from keras_aug_ssl.rules.choice import CALIBRATED, LABELED, Choice
 from keras_aug_ssl.self_training.books.books import Books
 from keras_aug_ssl.self_training.books.identity import identity_of_run
 from keras_aug_ssl.self_training.books.ledger import NEVER, NOT_FINITE
@@ -28,7 +28,7 @@ from keras_aug_ssl.self_training.labelling.held_out import HeldOut
 from keras_aug_ssl.self_training.labelling.scoring import Scorer, Scores
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import ArraySource, Subset
-from keras_aug_ssl.teaching import guards
+from keras_aug_ssl.teaching import class_mix, guards
 from keras_aug_ssl.teaching.outputs import class_prior, read_outputs
 from keras_aug_ssl.teaching.teachers import averaged_weights, unchanged
 
@@ -72,11 +72,8 @@ class Labeller:
         self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y, self.choice.kind)
         self.choice = self.choice.for_outputs(self.outputs.kind)
         self._check_labels(labeled.y)
-        self.prior = class_prior(self.outputs, labeled.y, self.owner)
-        if self.choice.prior is not None:
-            if self.prior is None:
-                checks.fail(self.owner, "prior", "None where rows have no single class", self.choice.prior)
-            self.prior = check_prior(self.owner, self.choice.prior, len(self.prior))
+        self._labeled_mix = class_prior(self.outputs, labeled.y, self.owner)
+        self._given_mix = self._check_given_mix()
         self._check_rules()
         if self._holdout is not None and self.choice.needs_holdout:
             self._holdout.check_classes(self.outputs.num_classes)
@@ -107,6 +104,36 @@ class Labeller:
             )  # fmt: skip
         if not self.outputs.single:
             decisions(self.owner, self.outputs, y, len(y))
+
+    def _check_given_mix(self) -> np.ndarray | None:
+        """The pool's class mix as the user says it, or None where it is to be estimated, or there is none."""
+        prior, labeled = self.choice.prior, self._labeled_mix
+        if prior is None:
+            return None
+        if labeled is None:
+            checks.fail(self.owner, "prior", "None where rows have no single class", prior)
+        return labeled if isinstance(prior, str) and prior == LABELED else check_prior(self.owner, prior, len(labeled))
+
+    @property
+    def prior(self) -> np.ndarray | None:
+        """(K,) share of each class in the pool: given, estimated, or, before it is, the labeled rows'."""
+        if self._given_mix is not None:
+            return self._given_mix
+        return self._labeled_mix if self.books.class_mix is None else self.books.class_mix.shares
+
+    def _estimate_mix(self, temperature: float) -> None:
+        """Estimates the pool's class mix in the first round, when the model has learned from labeled rows alone.
+
+        Later it has learned from its own labels, and an estimate made then would confirm what it was made from. A model
+        that doesn't even tell the labeled rows' classes apart isn't asked.
+        """
+        if self._given_mix is None and self._labeled_mix is not None and not self.books.round:
+            known = self._scorer.predict(self._checked[0]).argmax(axis=1)
+            if guards.is_narrow(_counts(known, self.outputs.num_classes) / len(known), self._labeled_mix):
+                return
+            sample = self._scorer.sample(self.pool, class_mix.MOST_ROWS, temperature)
+            if len(sample):
+                self.books.class_mix = class_mix.estimate(sample, self._labeled_mix)
 
     def check_used(self) -> None:
         """Raises before the first `use`."""
@@ -149,6 +176,7 @@ class Labeller:
         teacher = averaged_weights(self.owner, self._model) if choice.average else contextlib.nullcontext()
         with teacher:
             temperature, holdout = self._calibration()
+            self._estimate_mix(temperature)
             context = Context(self.prior, books.round + 1, holdout)
             factor = self._factor(books.round + 1)
             scores = self._scan(context, temperature, verbose)
@@ -245,17 +273,19 @@ class Labeller:
             relabelled=books.change.relabelled,
             empty_rounds=0 if scores.weights[0].any() or (books.ledger.entered != NEVER).any() else books.round,
         )
-        if self.prior is None:
+        # Not the estimate: what a model expects of itself can't show that it collapses.
+        prior = self._labeled_mix if self._given_mix is None else self._given_mix
+        if prior is None:
             return facts
         counts = _counts(books.ledger.label[books.selected.rows], self.outputs.num_classes)
         confidence, mix = float(np.mean(scores.confidence[scores.known])), counts / max(1, len(books.selected))
-        facts = dataclasses.replace(facts, confidence=confidence, mix=mix, prior=self.prior)
+        facts = dataclasses.replace(facts, confidence=confidence, mix=mix, prior=prior)
         rows, classes = self._checked
         route = calling.route_of(self._model, rows.arrays)
         normalized = route not in calling.INFERENCE_ONLY and any(
             isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers()
         )
-        narrow = facts.accepted >= guards.FEWEST_ROWS and guards.is_narrow(mix, self.prior)
+        narrow = facts.accepted >= guards.FEWEST_ROWS and guards.is_narrow(mix, prior)
         if not (narrow or normalized):
             return facts
         predicted = self._scorer.predict(rows).argmax(axis=1)
@@ -263,7 +293,7 @@ class Labeller:
             pool, labeled = (
                 _counts(each, self.outputs.num_classes) for each in (scores.label[scores.known], predicted)
             )
-            facts = dataclasses.replace(facts, skewed_pool=guards.is_skewed_pool(pool, labeled, self.prior))
+            facts = dataclasses.replace(facts, skewed_pool=guards.is_skewed_pool(pool, labeled, prior))
         if normalized:
             facts = dataclasses.replace(
                 facts,

@@ -18,7 +18,7 @@ from keras_aug_ssl.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.rules.base import label_of
 from keras_aug_ssl.rules.fixed import entropy_share
 from keras_aug_ssl.self_training.labelling.passes import Passes
-from keras_aug_ssl.self_training.pool.sources import Blocks
+from keras_aug_ssl.self_training.pool.sources import Blocks, Subset
 from keras_aug_ssl.teaching.outputs import spread
 
 BATCH_SIZE = 64
@@ -92,6 +92,16 @@ class Scorer:
             probabilities, violation = self._forward(self._answers(x), count, tf.constant(temperature))
             self._check(violation)
             found.append(probabilities.numpy())
+        return np.concatenate(found)
+
+    def sample(self, pool: Blocks, most: int, temperature: float = 1.0) -> np.ndarray:
+        """Returns (M, K) probabilities of at most `most` rows, evenly from the whole pool, of finite features."""
+        found, divisor = [], tf.constant(temperature)
+        for x in Subset(pool, np.unique(np.linspace(0, len(pool) - 1, most).astype(np.int64))).blocks(self._block):
+            padded, count = _padded(x, self._block)
+            raw = _only(finite_rows(x), self._answers(padded)[:count])
+            self._check(self._violation(raw))
+            found.append(self._outputs.probabilities(raw, divisor).numpy())
         return np.concatenate(found)
 
     def scan(
