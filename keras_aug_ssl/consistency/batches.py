@@ -44,13 +44,15 @@ class Found(NamedTuple):
         supervised: the loss on labeled rows.
         predictions: on labeled rows, for the metrics.
         guess: the labels of the unlabeled rows.
-        student: (N, K) logits that are held to them.
+        student: (M, K) logits that learn.
+        lesson: the M labels they are held to; None where they are the guess.
     """
 
     supervised: tf.Tensor
     predictions: tf.Tensor
     guess: Guess
     student: tf.Tensor
+    lesson: Guess | None = None
 
 
 def as_batch(data: Any) -> Batch:

@@ -31,14 +31,14 @@ class Guess(NamedTuple):
 
 @register
 class Alignment:
-    """Brings the class mix of the guesses to the one expected: a guess is p times expected over found, made to sum to 1.
+    """Brings the class mix of the guesses to the one expected: p times expected over found, made to sum to 1.
 
     Keeps a model that has seen one label a class from calling everything by the few names it knows best (ReMixMatch,
     arXiv 1911.09785, section 3.1; AdaMatch, arXiv 2106.04732, eq. 2). It is right where the pool has that mix, and
     harms where it hasn't.
 
     Args:
-        toward: "labels", the mix of the labeled rows; "predictions", that of the predictions on labeled rows; "uniform".
+        toward: "labels", the mix of the labeled rows; "predictions", that of the predictions on them; "uniform".
             `ConsistencyModel(prior=...)`, where given, takes the place of "labels" and "uniform".
         momentum: of the running averages of both mixes, in [0, 1); 0 takes each batch by itself.
         labels: False aligns for the selector only, and labels stay as they are (SoftMatch's uniform alignment).
@@ -54,14 +54,18 @@ class Alignment:
         uniform = np.full(num_classes, 1.0 / num_classes, np.float32)
         return {"expected": uniform, "found": uniform}
 
-    def batch_mix(self, probabilities: tf.Tensor, labeled: tf.Tensor, decided: tf.Tensor) -> dict[str, tf.Tensor]:
+    def batch_mix(
+        self, probabilities: tf.Tensor, labeled: tf.Tensor | None, decided: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """The mixes of one batch over all replicas.
 
         Args:
             probabilities: (N, K) guesses.
-            labeled: (B, K) predictions on labeled rows.
+            labeled: (B, K) predictions on labeled rows; None where there are none yet.
             decided: (B, K) their labels, one-hot or soft.
         """
+        if labeled is None and self.toward == "predictions":
+            checks.fail("Alignment", "toward", '"labels" or "uniform" where labels are guessed first', self.toward)
         expected = {"labels": decided, "predictions": labeled, "uniform": tf.ones_like(probabilities[:1])}[self.toward]
         sums = replicas.total({"expected": tf.reduce_sum(expected, 0), "found": tf.reduce_sum(probabilities, 0)})
         return {name: found / tf.reduce_sum(found) for name, found in sums.items()}

@@ -76,10 +76,10 @@ class ConsistencyLoss:
         """Returns the weight at a step, a float32 scalar."""
         return tf.convert_to_tensor(self.weight if self.ramp is None else self.weight * self.ramp(step), tf.float32)
 
-    def unlabeled(self, head: Head, guess: Guess, student: tf.Tensor) -> tf.Tensor:
+    def unlabeled(self, head: Head, lesson: Guess, student: tf.Tensor) -> tf.Tensor:
         """Returns this replica's share of the mean distance, before it is weighed."""
         distance = DISTANCES["mse" if head.kind == NUMBERS else self.distance]
-        return replicas.mean(guess.weights * distance(head, guess.targets, student))
+        return replicas.mean(lesson.weights * distance(head, lesson.targets, student))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
@@ -169,7 +169,9 @@ class Fairness(Term):
 
     def batch_averages(self, guess: Guess) -> dict[str, tf.Tensor]:
         """Returns the mean guess of a batch, and the share of rows whose most probable class each is."""
-        sums = replicas.total({"mean": tf.reduce_sum(guess.probabilities, 0), "often": _votes(guess.probabilities, None)})
+        sums = replicas.total(
+            {"mean": tf.reduce_sum(guess.probabilities, 0), "often": _votes(guess.probabilities, None)}
+        )
         return {name: tf.stop_gradient(found / tf.reduce_sum(found)) for name, found in sums.items()}
 
     def value(self, head: Head, guess: Guess, student: tf.Tensor, averages: dict[str, tf.Tensor]) -> tf.Tensor:

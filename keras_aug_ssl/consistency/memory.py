@@ -50,7 +50,9 @@ class Memory:
 
     def blend(self, name: str, values: Any, momentum: float) -> Any:
         """Moves the structure called `name` towards new values; returns what it has become."""
-        blended = tf.nest.map_structure(lambda old, new: momentum * old + (1.0 - momentum) * new, self.read(name), values)
+        blended = tf.nest.map_structure(
+            lambda old, new: momentum * old + (1.0 - momentum) * new, self.read(name), values
+        )
         self.write(name, blended)
         return blended
 

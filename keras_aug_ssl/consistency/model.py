@@ -17,15 +17,16 @@ from keras_aug_ssl.consistency.losses import ConsistencyLoss
 from keras_aug_ssl.consistency.memory import Average, Memory
 from keras_aug_ssl.consistency.selection import as_selector
 from keras_aug_ssl.consistency.views import Views
-from keras_aug_ssl.consistency.watching import Watch, Watching
+from keras_aug_ssl.consistency.watching import Watch, Watching, first_of
 from keras_aug_ssl.meaning import calling, reading
 from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.labels import decisions_in_graph, targets
+from keras_aug_ssl.meaning.wrapping import Wrapper
 from keras_aug_ssl.rules.base import check_prior
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
-class ConsistencyModel(keras.Model):
+class ConsistencyModel(Wrapper):
     """A model that learns from unlabeled rows too, by answering alike for views of one row.
 
     In each step the labeller is asked about the unlabeled rows of the batch, the selector weighs its answers, and the
@@ -65,7 +66,8 @@ class ConsistencyModel(keras.Model):
         >>> def noise(x, seed):
         ...     return x + 0.1 * tf.random.stateless_normal(tf.shape(x), seed)
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
-        >>> ssl = kas.ConsistencyModel(model, selector=kas.rules.FreeThreshold(), views=kas.consistency.Views(noise, noise))
+        >>> views = kas.consistency.Views(weak=noise, strong=noise)
+        >>> ssl = kas.ConsistencyModel(model, selector=kas.rules.FreeThreshold(), views=views)
         >>> ssl.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         >>> history = ssl.fit(kas.data.labeled_unlabeled((x, y), pool, batch_size=4, ratio=2), epochs=2, verbose=0)
         >>> sorted(history.history)[:3]
@@ -85,57 +87,35 @@ class ConsistencyModel(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(model, **kwargs)
         owner = "ConsistencyModel"
-        kinds: tuple[tuple[str, Any, type], ...] = (
-            ("model", model, keras.Model), ("labeller", labeller, Labeller), ("views", views, Views),
-            ("loss", loss, ConsistencyLoss),
-        )  # fmt: skip
-        for name, part, kind in kinds:
-            if not isinstance(part, kind) and (part is not None or name == "model"):
+        kinds = {"labeller": (labeller, Labeller), "views": (views, Views), "loss": (loss, ConsistencyLoss)}
+        for name, (part, kind) in kinds.items():
+            if part is not None and not isinstance(part, kind):
                 checks.fail(owner, name, f"a {kind.__name__}", type(part).__name__, error=TypeError)
-        self.model = model
         self.labeller = Labeller(temperature=0.0) if labeller is None else labeller
         self.selector = as_selector(selector)
         self.views = Views() if views is None else views
         self.consistency = ConsistencyLoss() if loss is None else loss
         rule = self.selector.rule
         if rule is not None and rule.passes is not None and self.labeller.views < 2:
-            checks.fail(
-                owner, "labeller", "one of several views for a rule that measures how far they spread", self.labeller.views,
-                "That many it has: Labeller(views=2).",
-            )  # fmt: skip
+            expected = "one of several views, Labeller(views=2), for a rule that measures how far they spread"
+            checks.fail(owner, "labeller", expected, self.labeller.views)
         self.joint = bool(joint)
         self.prior = prior
         self.seed = checks.integer(owner, "seed", seed)
-        self._memory: Memory | None = None
-        self._average: Average | None = None
-        self._watch: Watch | None = None
-        self.built = model.built
+        self._memory: Any = None  # until the number of classes is known
+        self._average: Any = None
+        self._watch: Any = None
 
     # --- the wrapped model --------------------------------------------------------------------------------------------
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The wrapped model's outputs for inputs as its own `fit` and `predict` take them."""
-        return calling.graph_route("ConsistencyModel", self.model, inputs, training=True)(self.model, inputs, training)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the wrapper and, with the same optimizer, loss and metrics, the wrapped model."""
         super().compile(*args, **kwargs)
-        names = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
-        shared = {name: kwargs[name] for name in names if name in kwargs} | dict(zip(names, args, strict=False))
-        self.model.compile(**{**shared, "optimizer": self.optimizer})
         outputs = getattr(self.model, "outputs", None)
         if self.model.built and outputs:  # others show in `fit` how many they have
             self._remember(int(outputs[0].shape[-1]))
-
-    def save(self, filepath: Any, **kwargs: Any) -> None:
-        """Saves the wrapped model, compiled; `keras.saving.save_model(ssl, path)` saves the wrapper."""
-        self.model.save(filepath, **kwargs)
-
-    def export(self, filepath: Any, **kwargs: Any) -> None:
-        """Exports the wrapped model."""
-        self.model.export(filepath, **kwargs)
 
     def teacher_weights(self) -> list[Any]:
         """The averaged weights, in the order of `model.get_weights()`, for `model.set_weights(...)`.
@@ -152,7 +132,7 @@ class ConsistencyModel(keras.Model):
     # --- training -----------------------------------------------------------------------------------------------------
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Trains like `keras.Model.fit` on a stream of `((x, y), x_unlabeled)`, as `kas.data.labeled_unlabeled` makes."""
+        """Trains like `keras.Model.fit`, on a stream of `((x, y), x_unlabeled)`: see `kas.data.labeled_unlabeled`."""
         given = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
         for name in ("y", "sample_weight", "class_weight"):
             if given.get(name) is not None:
@@ -161,16 +141,9 @@ class ConsistencyModel(keras.Model):
                     "Labels and weights are in the stream: kas.data.labeled_unlabeled((x, y, sample_weight), pool).",
                 )  # fmt: skip
         self._build_for(x)
-        watching = Watching(self)
         callbacks = given.pop("callbacks", None)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.callbacks.insert(0, watching)
-            watching.set_model(self)
-        else:
-            # Before the user's, which are to see what it adds to the logs.
-            callbacks = [watching, *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else [])]
-        given.pop("self")
-        return super().fit(**{**given, "callbacks": callbacks})
+        del given["self"]
+        return super().fit(**given, callbacks=first_of(Watching(self), callbacks))
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One batch: views, labels, selection and both losses."""
@@ -197,12 +170,13 @@ class ConsistencyModel(keras.Model):
 
     def _loss(self, found: Found, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss on unlabeled rows, and the whole loss."""
-        unlabeled = self.consistency.unlabeled(self.head, found.guess, found.student)
+        lesson = found.guess if found.lesson is None else found.lesson
+        unlabeled = self.consistency.unlabeled(self.head, lesson, found.student)
         loss = found.supervised + self.consistency.factor(step) * unlabeled
         for number, term in enumerate(self.consistency.terms):
             self._needs_classes(type(term).__name__)
             averages = self._memory.blend(f"term{number}", term.batch_averages(found.guess), term.momentum)
-            loss += term.weight * term.value(self.head, found.guess, found.student, averages)
+            loss += term.weight * term.value(self.head, lesson, found.student, averages)
         return unlabeled, loss
 
     # --- what views and labels are made with --------------------------------------------------------------------------
@@ -216,13 +190,13 @@ class ConsistencyModel(keras.Model):
         """
         if self.joint and len(parts) > 1:
             output = self(concatenated(parts), training=True)
-            scores = self._scores(output, y)
+            scores = self.scores(output, y)
             # Slices have lost the logits that Keras's losses look for on probabilities.
             hidden = self.head.logits or self.head.kind == NUMBERS or self.head.activation is None
             outputs = split(output, parts) if hidden else [self.head.outputs(part) for part in split(scores, parts)]
             return [Seen(*pair) for pair in zip(outputs, split(scores, parts), strict=True)]
         output = self(parts[0], training=True)
-        seen = [Seen(output, self._scores(output, y))]
+        seen = [Seen(output, self.scores(output, y))]
         for number, part in enumerate(parts[1:], 1):
             output = self.aside(part, number)
             seen.append(Seen(output, self.head.scores(output)))
@@ -244,20 +218,19 @@ class ConsistencyModel(keras.Model):
         output = self.aside(concatenated(parts), len(parts) + 1, self._average.mapping())
         return split(self.head.scores(tf.stop_gradient(output)), parts)
 
-    def guess(self, batch: Batch, labeled: Seen, answers: list[tf.Tensor]) -> Guess:
+    def guess(self, batch: Batch, labeled: Seen | None, answers: list[tf.Tensor]) -> Guess:
         """Labels and weights of the unlabeled rows.
 
         Args:
             batch: what the step got.
-            labeled: what the network made of the labeled rows.
-            answers: logits (N, K) of each weak view, `Seen` or bare.
+            labeled: what the network made of the labeled rows; None where it hasn't seen them yet.
+            answers: logits (N, K) of each weak view.
         """
         head, labeller = self.head, self.labeller
-        answers = [part.scores if isinstance(part, Seen) else part for part in answers]
         found = labeller.ask(head, answers, batch.oracle)
         probabilities, judged = tf.reduce_mean(found, axis=0), None
         trusted = tf.stop_gradient(probabilities)
-        known = tf.stop_gradient(probabilities_of(head, labeled.scores)) if head.single else None
+        known = None if labeled is None else tf.stop_gradient(probabilities_of(head, labeled.scores))
         if labeller.alignment is not None:
             self._needs_classes("Alignment")
             judged = self._aligned(trusted, known, batch.y)
@@ -283,11 +256,14 @@ class ConsistencyModel(keras.Model):
             top = tf.one_hot(tf.argmax(trusted, axis=-1), trusted.shape[-1])
             uncertainty = tf.reduce_sum(top * deviation, axis=-1) if head.single else tf.reduce_max(deviation, axis=-1)
         prior = check_prior("ConsistencyModel", self.prior, head.num_classes) if head.single else None
-        blend = lambda averages: self._memory.blend("selector", averages, self.selector.momentum)  # noqa: E731
+
+        def blend(averages: Any) -> Any:
+            return self._memory.blend("selector", averages, self.selector.momentum)
+
         return self.selector.weigh(trusted, uncertainty, head.kind == LABELS, prior, blend)
 
     def _aligned(self, probabilities: tf.Tensor, known: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        alignment = self.labeller.alignment
+        alignment: Any = self.labeller.alignment
         mix = alignment.batch_mix(probabilities, known, self.decided(y))
         mix = self._memory.blend("alignment", mix, alignment.momentum)
         return alignment.align(probabilities, mix, check_prior("ConsistencyModel", self.prior, self.head.num_classes))
@@ -305,8 +281,8 @@ class ConsistencyModel(keras.Model):
         """The compiled loss on labeled rows, regularisers included."""
         return self.compute_loss(batch.x, batch.y, seen.output, batch.weight, training=True)
 
-    def _scores(self, output: tf.Tensor, y: Any) -> tf.Tensor:
-        """Logits of the first outputs of a step, which say what they are."""
+    def scores(self, output: tf.Tensor, y: Any) -> tf.Tensor:
+        """Logits of the first outputs of a step, from which it learns what they mean."""
         self.head: Head = reading.read("ConsistencyModel", self.model, output, self.loss, y)
         return self.head.scores(output)
 
@@ -356,7 +332,7 @@ class ConsistencyModel(keras.Model):
             self._remember(int(output.shape[-1]) if output.shape.rank == 2 else 1)
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Under a distribution strategy Keras builds metrics and losses by a batch (x, y) beforehand: the labeled one."""
+        """Under a strategy Keras builds metrics and losses by a batch (x, y) beforehand: the labeled one."""
         if data_batch is not None and isinstance(data_batch[0], (tuple, list)):
             data_batch = tuple(data_batch[0])
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)

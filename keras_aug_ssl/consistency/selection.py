@@ -28,7 +28,7 @@ class Selector:
     there, as if all predictions so far had been uniform. A rule that ranks (`TopK`, `TopFraction`) ranks the batch.
 
     Args:
-        rule: a rule, or a function from a tensor (N, K) of probabilities to weights (N,) in [0, 1]; None takes all rows.
+        rule: a rule, or a function from a tensor (N, K) of probabilities to weights (N,) in [0, 1]; None takes all.
         momentum: of the averages, in [0, 1); 0 takes each batch by itself. Few steps need a smaller one than the
             papers' 0.999, which remembers thousands.
         relative: confidences are taken relative to the mean confidence on the labeled rows of the batch (AdaMatch,

@@ -55,7 +55,7 @@ class Views:
         by_itself, same = trainer.labeller.decay is None, self.strong == "same"
         shown = weak if same and by_itself else [student, *(weak if by_itself else [])]
         seen = trainer.passes([labeled, *shown], batch.y)
-        answers = seen[1 if same else 2 :] if by_itself else trainer.taught(weak)
+        answers = [part.scores for part in seen[1 if same else 2 :]] if by_itself else trainer.taught(weak)
         guess = trainer.guess(batch, seen[0], answers)
         return Found(trainer.supervised(batch, seen[0]), seen[0].output, guess, seen[1].scores)
 
@@ -73,7 +73,7 @@ class Views:
         """The view that learns."""
         if self.strong == "same":
             return weak[0]
-        if self.strong == "weak":
+        if isinstance(self.strong, str):
             return self.weakly(x, key)
         return see("strong", self.strong or _standard("strong", x), x, key)
 

@@ -144,6 +144,16 @@ class Watching(keras.callbacks.Callback):
                 warnings.warn(f"{self._trainer.name}, epoch {epoch + 1}: {alarm.message}", stacklevel=2)
 
 
+def first_of(callback: keras.callbacks.Callback, callbacks: Any) -> Any:
+    """A callback before those of the user, which are to see what it adds to the logs."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.callbacks.insert(0, callback)
+        return callbacks
+    if callbacks is None:
+        return [callback]
+    return [callback, *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]
+
+
 def _right(head: Head, guesses: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """(N,) whether guesses (N, K), probabilities or logits of single classes, are the labels; True for numbers."""
     truth = decisions_in_graph(head, y)
