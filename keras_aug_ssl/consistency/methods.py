@@ -244,15 +244,14 @@ def FixMatch(
     Args:
         model: the model to train.
         weak, strong: the views.
-        threshold: least confidence, in [0, 1]; the paper's tau.
+        threshold: least confidence; the paper's tau.
         unlabeled_weight: w, >= 0; the paper's lambda_u.
         alignment: of the class mix of the guesses, which helps with very few labels; None for the paper's main form.
         **options: of `ConsistencyModel`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
-        >>> ssl = kas.FixMatch(model, strong=kas.layers.strong_augmentation(flip=False))
-        >>> ssl.selector.rule
+        >>> kas.FixMatch(model, strong=kas.layers.strong_augmentation(flip=False)).selector.rule
         Threshold(confidence=0.95)
     """
     parts = (Labeller(0.0, alignment=alignment), rules.Threshold(threshold), Views(weak, strong))
@@ -271,9 +270,9 @@ def FlexMatch(
 ) -> ConsistencyModel:
     """FixMatch with a lower level for classes that few rows are sure of (Zhang et al. 2021, arXiv 2110.08263).
 
-    The loss is FixMatch's with the level of `rules.FlexThreshold` in place of the threshold (eq. 5-11). The paper counts each row
-    of the pool by the last class it was sure of; here running averages over batches stand for these counts, which need
-    no table of the pool.
+    The loss is FixMatch's with the level of `rules.FlexThreshold` in place of the threshold (eq. 5-11). The paper counts
+    each row of the pool by the last class it was sure of; here running averages over batches stand for these counts,
+    which need no table of the pool.
 
     Args:
         model: the model to train.
@@ -338,8 +337,8 @@ def SoftMatch(
     """Hard labels of all rows, weighed by a Gaussian of their confidence (Chen et al. 2023, arXiv 2301.10921).
 
     1/B sum_b H(y_b, p(x_b)) + w 1/N sum_n s(q'_n) H(argmax q_n, p(strong(u_n))), s by `rules.SoftWeight` (eq. 6-11).
-    q' is q aligned to uniform classes. The paper averages variances of batches; here it is that of all confidences, from
-    running averages of them and of their squares.
+    q' is q aligned to uniform classes. The paper averages variances of batches; here it is that of all confidences,
+    from running averages of them and of their squares.
 
     Args:
         model: the model to train.
