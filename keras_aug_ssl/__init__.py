@@ -5,6 +5,7 @@ from keras_aug_ssl import backend as backend
 
 # isort: split
 from keras_aug_ssl import adversarial as adversarial
+from keras_aug_ssl import consistency as consistency
 from keras_aug_ssl import data as data
 from keras_aug_ssl import layers as layers
 from keras_aug_ssl import losses as losses
@@ -35,6 +36,18 @@ from keras_aug_ssl.adversarial import certify as certify
 from keras_aug_ssl.adversarial import evaluate_robustness as evaluate_robustness
 from keras_aug_ssl.adversarial import fgsm as fgsm
 from keras_aug_ssl.adversarial import input_gradient as input_gradient
+from keras_aug_ssl.consistency import UDA as UDA
+from keras_aug_ssl.consistency import VAT as VAT
+from keras_aug_ssl.consistency import AdaMatch as AdaMatch
+from keras_aug_ssl.consistency import ConsistencyModel as ConsistencyModel
+from keras_aug_ssl.consistency import FixMatch as FixMatch
+from keras_aug_ssl.consistency import FlexMatch as FlexMatch
+from keras_aug_ssl.consistency import FreeMatch as FreeMatch
+from keras_aug_ssl.consistency import MeanTeacher as MeanTeacher
+from keras_aug_ssl.consistency import MixMatch as MixMatch
+from keras_aug_ssl.consistency import PiModel as PiModel
+from keras_aug_ssl.consistency import PseudoLabel as PseudoLabel
+from keras_aug_ssl.consistency import SoftMatch as SoftMatch
 from keras_aug_ssl.layers.engine.pipeline import Pipeline as Pipeline
 from keras_aug_ssl.losses import AugMixLoss as AugMixLoss
 from keras_aug_ssl.self_training import SelfTrainer as SelfTrainer

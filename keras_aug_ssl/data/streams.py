@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
@@ -49,6 +50,8 @@ def labeled_unlabeled(
     *,
     seed: int = 0,
     epoch: EpochCounter | None = None,
+    steps: int | None = None,
+    oracle: Any = None,
 ) -> tf.data.Dataset:
     """Pairs labeled with unlabeled examples into batches `((x, y), x_unlabeled)` for the consistency methods.
 
@@ -63,21 +66,26 @@ def labeled_unlabeled(
     | an infinite dataset | no end: pass `steps_per_epoch` to `fit` |
     | a dataset of unknown length | as many full batches as come |
 
-    Arrays are shuffled anew in each epoch. Datasets come in the order they have: shuffle them before.
+    Arrays are shuffled anew in each epoch, and so are the batches of a `PyDataset`. Datasets come in the order they
+    have: shuffle them before, the more so where `steps` ends an epoch before them.
 
     Args:
-        labeled: `(x, y)` arrays, x possibly a dict of arrays, or a `tf.data.Dataset` of single `(x, y)` examples, not
-            of batches. A third part, the sample weight, is passed on.
-        unlabeled: array or dict of arrays, or a `tf.data.Dataset` of single inputs x.
+        labeled: `(x, y)` arrays, x possibly a dict of arrays; or a `tf.data.Dataset` of single `(x, y)` examples, not
+            of batches; or a `keras.utils.PyDataset` of batches. A third part, the sample weight, is passed on.
+        unlabeled: array or dict of arrays, a `tf.data.Dataset` of single inputs x, or a `PyDataset` of batches of them.
         batch_size: labeled examples a batch, >= 1.
         ratio: unlabeled examples for each labeled one, >= 1; FixMatch's mu.
         seed: int >= 0 of the shuffling; no global seed is read or changed.
         epoch: an `EpochCounter` that is also among `fit`'s callbacks. With it the order of arrays is a function of
             seed and epoch, so a resumed run continues as if it had not stopped; without it, of seed and of how often
             the dataset was iterated.
+        steps: batches an epoch in place of the table's, >= 1; the unlabeled part starts again whenever it ends.
+        oracle: the true labels of the unlabeled part, by which `fit` tells how many pseudo-labels are right and learns
+            nothing: an array beside arrays; True where `unlabeled` gives `(x, y)`.
 
     Returns:
-        A `tf.data.Dataset` of `((x, y), x_unlabeled)` with static batch sizes, and known length where the table says.
+        A `tf.data.Dataset` of `((x, y), x_unlabeled)`, or `((x, y), x_unlabeled, y_unlabeled)` with an oracle, with
+        static batch sizes, and known length where the table says.
 
     Raises:
         ValueError: an empty part, a part that can't fill a batch, lengths that differ, sizes below 1.
@@ -97,32 +105,73 @@ def labeled_unlabeled(
     batch_size = checks.integer(owner, "batch_size", batch_size, 1)
     unlabeled_size = batch_size * checks.integer(owner, "ratio", ratio, 1)
     seed = checks.integer(owner, "seed", seed, 0)
-    _check_parts(owner, labeled, unlabeled)
+    if steps is not None:
+        steps = checks.integer(owner, "steps", steps, 1)
+    _check_labeled(owner, labeled)
+    unlabeled = _with_oracle(owner, unlabeled, oracle)
     left, _ = _batches(owner, "labeled", labeled, batch_size, (seed, 0), epoch)
-    right, length = _batches(owner, "unlabeled", unlabeled, unlabeled_size, (seed, 1), epoch)
-    if length != tf.data.INFINITE_CARDINALITY and length != tf.data.UNKNOWN_CARDINALITY:
+    right, length = _batches(owner, "unlabeled", unlabeled, unlabeled_size, (seed, 1), epoch, steps is None)
+    if steps is not None:
+        right = right.take(steps)
+    elif length != tf.data.INFINITE_CARDINALITY and length != tf.data.UNKNOWN_CARDINALITY:
         right = right.take(max(1, length // unlabeled_size))
-    return tf.data.Dataset.zip(left, right).prefetch(tf.data.AUTOTUNE)
+    pairs = tf.data.Dataset.zip(left, right)
+    if oracle is not None:
+        pairs = pairs.map(lambda known, pool: (known, *pool))
+    return pairs.prefetch(tf.data.AUTOTUNE)
 
 
-def _check_parts(owner: str, labeled: Any, unlabeled: Any) -> None:
-    pair = labeled.element_spec if isinstance(labeled, tf.data.Dataset) else labeled
+def _element(part: Any) -> Any:
+    """What one example or batch of a part is made of."""
+    if isinstance(part, keras.utils.PyDataset):
+        return part[0] if len(part) else ()
+    return part.element_spec if isinstance(part, tf.data.Dataset) else part
+
+
+def _check_labeled(owner: str, labeled: Any) -> None:
+    pair = _element(labeled)
     if not isinstance(pair, tuple) or len(pair) not in (2, 3):
-        checks.fail(owner, "labeled", "(x, y) or (x, y, sample_weight), as arrays or as a tf.data.Dataset", labeled)
-    inputs = unlabeled.element_spec if isinstance(unlabeled, tf.data.Dataset) else unlabeled
-    if isinstance(inputs, tuple):
-        advice = "Leave labels out: of a dataset by `.map(lambda x, y: x)`."
-        checks.fail(owner, "unlabeled", "inputs x alone, as an array or as a tf.data.Dataset", unlabeled, advice)
+        expected = "(x, y) or (x, y, sample_weight), as arrays, as a tf.data.Dataset or as a PyDataset"
+        checks.fail(owner, "labeled", expected, labeled)
+
+
+def _with_oracle(owner: str, unlabeled: Any, oracle: Any) -> Any:
+    """Checks the unlabeled part; with an oracle it becomes pairs."""
+    paired = isinstance(_element(unlabeled), tuple)
+    if oracle is None:
+        if paired:
+            advice = (
+                "Leave labels out, of a dataset by `.map(lambda x, y: x)`, or pass oracle=True. Several inputs: a dict."
+            )
+            checks.fail(owner, "unlabeled", "inputs x alone, as an array or as a tf.data.Dataset", unlabeled, advice)
+        return unlabeled
+    if oracle is True:
+        if not paired or len(_element(unlabeled)) != 2:
+            checks.fail(owner, "unlabeled", "(x, y) where oracle=True", unlabeled)
+        return unlabeled
+    if paired or isinstance(unlabeled, (tf.data.Dataset, keras.utils.PyDataset)):
+        expected = "True beside an unlabeled part of (x, y), or an array of labels beside arrays x"
+        checks.fail(owner, "oracle", expected, oracle)
+    return unlabeled, oracle
 
 
 def _batches(
-    owner: str, name: str, part: Any, size: int, seed: tuple[int, int], epoch: EpochCounter | None
+    owner: str,
+    name: str,
+    part: Any,
+    size: int,
+    seed: tuple[int, int],
+    epoch: EpochCounter | None,
+    may_end: bool = False,
 ) -> tuple[tf.data.Dataset, int]:
-    """Returns full batches, without end unless `part` is of unknown length, and the number of examples."""
+    """Returns full batches, without end unless `part` is of unknown length and may end, and the number of examples."""
     if isinstance(part, tf.data.Dataset):
         length = int(part.cardinality())
-        repeated = part if name == "unlabeled" and length == tf.data.UNKNOWN_CARDINALITY else part.repeat()
+        repeated = part if may_end and length == tf.data.UNKNOWN_CARDINALITY else part.repeat()
         batches = repeated.batch(size, drop_remainder=True)
+    elif isinstance(part, keras.utils.PyDataset):
+        batches, length = _of_batches(owner, name, part, seed, epoch)
+        batches = batches.unbatch().batch(size, drop_remainder=True)
     else:
         with tf.device("CPU:0"):
             part = tf.nest.map_structure(tf.convert_to_tensor, part)
@@ -135,6 +184,35 @@ def _batches(
     if length == 0:
         checks.fail(owner, name, "at least one example", part)
     return batches, length
+
+
+def _of_batches(
+    owner: str, name: str, part: keras.utils.PyDataset, seed: tuple[int, int], epoch: EpochCounter | None
+) -> tuple[tf.data.Dataset, int]:
+    """Returns the batches of a `PyDataset` in a new order for each pass, without end, and the number of examples."""
+    try:
+        number = len(part)
+    except (TypeError, ValueError):
+        checks.fail(owner, name, "a PyDataset of known length", part)
+    if number == 0:
+        return tf.data.Dataset.range(0), 0
+    first = tf.nest.map_structure(np.asarray, part[0])
+    last = tf.nest.map_structure(np.asarray, part[number - 1])
+    leaves = tf.nest.flatten(first)
+
+    def read(index: Any) -> list[np.ndarray]:
+        found = tf.nest.flatten(part[int(index)])
+        return [np.asarray(each, leaf.dtype) for each, leaf in zip(found, leaves, strict=True)]
+
+    @tf.autograph.experimental.do_not_convert
+    def load(index: tf.Tensor) -> Any:
+        found = tf.numpy_function(read, [index], [leaf.dtype for leaf in leaves])
+        for tensor, leaf in zip(found, leaves, strict=True):
+            tensor.set_shape([None, *leaf.shape[1:]])
+        return tf.nest.pack_sequence_as(first, found)
+
+    length = (number - 1) * len(leaves[0]) + len(tf.nest.flatten(last)[0])
+    return _shuffled_passes(number, seed, epoch).map(load), length
 
 
 def _shuffled_passes(length: int, seed: tuple[int, int], epoch: EpochCounter | None) -> tf.data.Dataset:

@@ -1,0 +1,45 @@
+"""A model that trains another in its own way, and is the other in everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.meaning import calling
+
+
+class Wrapper(keras.Model):
+    """Base of models that train the model they wrap: it calls, compiles, saves and exports as the wrapped one.
+
+    Args:
+        model: the wrapped model, whose weights it shares.
+    """
+
+    def __init__(self, model: keras.Model, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(model, keras.Model):
+            checks.fail(type(self).__name__, "model", "a keras.Model", type(model).__name__, error=TypeError)
+        self.model = model
+        self.built = model.built
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The wrapped model's outputs for inputs as its own `fit` and `predict` take them."""
+        route = calling.graph_route(type(self).__name__, self.model, inputs, training=True)
+        return route(self.model, inputs, training)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the wrapper and, with the same optimizer, loss and metrics, the wrapped model."""
+        super().compile(*args, **kwargs)
+        names = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
+        shared = {name: kwargs[name] for name in names if name in kwargs} | dict(zip(names, args, strict=False))
+        self.model.compile(**{**shared, "optimizer": self.optimizer})
+
+    def save(self, filepath: Any, **kwargs: Any) -> None:
+        """Saves the wrapped model, compiled; `keras.saving.save_model(wrapper, filepath)` saves the wrapper."""
+        self.model.save(filepath, **kwargs)
+
+    def export(self, filepath: Any, **kwargs: Any) -> None:
+        """Exports the wrapped model."""
+        self.model.export(filepath, **kwargs)
