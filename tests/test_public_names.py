@@ -14,6 +14,10 @@ NAMES = {
         DeepFool FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustnessReport SpatialAttack
         Square UniversalPerturbation certify evaluate_robustness fgsm input_gradient""",
     "calibration": "DryRun Reliability dry_run expected_calibration_error precision_interval reliability temperature",
+    "consistency": """
+        AdaMatch Alignment Batch ConsistencyLoss ConsistencyModel EntropyMinimization Fairness FixMatch FlexMatch
+        FreeMatch Interpolated Labeller MeanTeacher MixMatch Mixed PiModel PseudoLabel Selector SoftMatch UDA VAT Views
+        VirtualAdversarial unchanged""",
     "data": """
         Dataset EpochCounter LabelSplit Split balanced labeled_unlabeled load split_labels synthesize
         synthesize_regression""",
@@ -29,10 +33,13 @@ NAMES = {
         Both Context Decided Entropy FlexThreshold FreeThreshold LowVariance Margin Prediction Rows Rule SoftWeight
         TargetPrecision Threshold TopFraction TopK Uncertainty""",
     "self_training": "SelfTrainer SelfTraining UnlabeledPool",
-    "testing": "ATTACK_LAWS LAYER_LAWS RULE_LAWS check_attack check_layer check_rule hidden_names",
+    "testing": """
+        ATTACK_LAWS CONSISTENCY_LAWS LAYER_LAWS RULE_LAWS check_attack check_consistency check_layer check_rule
+        hidden_names""",
 }
 AT_THE_TOP = """
-    APGD AdversarialTraining AttackResult AugMixLoss AutoAttack BIM Boundary CarliniWagner DDN DeepFool FAB FGSM FMN
+    APGD AdaMatch AdversarialTraining AttackResult AugMixLoss AutoAttack BIM Boundary CarliniWagner ConsistencyModel DDN
+    DeepFool FAB FGSM FMN FixMatch FlexMatch FreeMatch MeanTeacher MixMatch PiModel PseudoLabel SoftMatch UDA VAT
     GaussianNoise HopSkipJump MomentumFGSM PGD Pipeline RandomFGSM RobustnessReport SelfTrainer SelfTraining
     SpatialAttack Square UniversalPerturbation UnlabeledPool certify evaluate_robustness fgsm input_gradient"""
 

@@ -270,9 +270,9 @@ def FlexMatch(
 ) -> ConsistencyModel:
     """FixMatch with a lower level for classes that few rows are sure of (Zhang et al. 2021, arXiv 2110.08263).
 
-    The loss is FixMatch's with the level of `rules.FlexThreshold` in place of the threshold (eq. 5-11). The paper counts
-    each row of the pool by the last class it was sure of; here running averages over batches stand for these counts,
-    which need no table of the pool.
+    The loss is FixMatch's with the level of `rules.FlexThreshold` in place of the threshold (eq. 5-11). The paper
+    counts each row of the pool by the last class it was sure of; here running averages over batches stand for these
+    counts, which need no table of the pool.
 
     Args:
         model: the model to train.

@@ -58,7 +58,8 @@ class FlexThreshold(Rule):
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
         """Returns (K,) rows that reach the level for each class, and how many reach it for none."""
         sure = positive(rows.score[:, 0] >= self.confidence)
-        reached = tf.math.bincount(rows.label, weights=sure, minlength=probabilities.shape[-1], dtype=tf.float32)
+        # As a product, since XLA has no weighted counts.
+        reached = tf.linalg.matvec(tf.one_hot(rows.label, probabilities.shape[-1]), sure, transpose_a=True)
         # Counts of large pools: float32 stops counting at 2^24.
         return {"reached": tf.cast(reached, tf.float64), "unsure": tf.cast(tf.reduce_sum(1.0 - sure), tf.float64)}
 

@@ -2,6 +2,8 @@
 
 from keras_aug_ssl.testing.attacks import ATTACK_LAWS as ATTACK_LAWS
 from keras_aug_ssl.testing.attacks import check_attack as check_attack
+from keras_aug_ssl.testing.consistency import CONSISTENCY_LAWS as CONSISTENCY_LAWS
+from keras_aug_ssl.testing.consistency import check_consistency as check_consistency
 from keras_aug_ssl.testing.keras_names import hidden_names as hidden_names
 from keras_aug_ssl.testing.layers import LAYER_LAWS as LAYER_LAWS
 from keras_aug_ssl.testing.layers import check_layer as check_layer

@@ -16,10 +16,11 @@ from keras_aug_ssl.adversarial.training import methods
 from keras_aug_ssl.adversarial.training.methods import Batch, Method
 from keras_aug_ssl.adversarial.victim.model import Inputs, Victim, telling
 from keras_aug_ssl.meaning import calling
+from keras_aug_ssl.meaning.wrapping import Wrapper
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
-class AdversarialTraining(keras.Model):
+class AdversarialTraining(Wrapper):
     """A model that trains on adversarial examples of itself, and is the wrapped model in everything else.
 
     `compile` and `fit` it like any Keras model; callbacks, validation data, sample weights, `tf.data` and `PyDataset`
@@ -53,32 +54,16 @@ class AdversarialTraining(keras.Model):
         input_name: str | int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(model, **kwargs)
         owner = "AdversarialTraining"
-        if not isinstance(model, keras.Model):
-            checks.fail(owner, "model", "a keras.Model", type(model).__name__, error=TypeError)
         if not isinstance(attack, Attack):
             checks.fail(owner, "attack", "an attack, such as PGD(epsilon=8 / 255)", attack, error=TypeError)
         if attack.targeted or attack.minimal:
             checks.fail(owner, "attack", "untargeted and with a fixed epsilon", type(attack).__name__)
-        self.model = model
         self.attack = attack
         self.method = methods.named(method)
         self.input_name = input_name
         self._training_attack = self.method.prepare(attack)
-        self.built = model.built
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The wrapped model's outputs for inputs as its own `fit` and `predict` take them."""
-        route = calling.graph_route("AdversarialTraining", self.model, inputs, training=True)
-        return route(self.model, inputs, training)
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the wrapper and, with the same optimizer, loss and metrics, the wrapped model."""
-        super().compile(*args, **kwargs)
-        names = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
-        shared = {name: kwargs[name] for name in names if name in kwargs} | dict(zip(names, args, strict=False))
-        self.model.compile(**{**shared, "optimizer": self.optimizer})
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains like `keras.Model.fit`, on adversarial examples; arrays are checked against the attack's bounds."""
@@ -137,10 +122,6 @@ class AdversarialTraining(keras.Model):
             x_adv = problem.project(x_adv + problem.radius * steepest(problem, x_adv, gradient))
         return predictions
 
-    def save(self, filepath: Any, **kwargs: Any) -> None:
-        """Saves the wrapped model, compiled."""
-        self.model.save(filepath, **kwargs)
-
     def save_weights(self, filepath: Any, **kwargs: Any) -> None:
         """Saves the weights of the wrapped model and the state of the optimizer."""
         self.model.save_weights(filepath, **kwargs)
@@ -148,10 +129,6 @@ class AdversarialTraining(keras.Model):
     def load_weights(self, filepath: Any, **kwargs: Any) -> None:
         """Loads what `save_weights` of this or of the wrapped model saved."""
         self.model.load_weights(filepath, **kwargs)
-
-    def export(self, filepath: Any, **kwargs: Any) -> None:
-        """Exports the wrapped model."""
-        self.model.export(filepath, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """The wrapped model, attack and method, for `keras.models.clone_model` and the like."""
