@@ -175,13 +175,11 @@ def _interrupted_equals_uninterrupted(subject: ConsistencySubject) -> None:
 
 @register(LAWS, "graph equals eager", graphs=True)
 def _graph_equals_eager(subject: ConsistencySubject) -> None:
-    """Operation by operation, as a graph, and in several steps a call it learns the same; XLA compiles it.
-
-    XLA draws other random numbers than TensorFlow for the views of a user, so there its weights are only finite.
-    """
+    """Operation by operation, as a graph, and in several steps a call it learns the same; XLA compiles it."""
     plain = subject.trained()
     _same_weights(plain, subject.trained(run_eagerly=True), "graph and eager trainings", 1e-4)
     _same_weights(plain, subject.trained(steps_per_execution=3), "one and three steps a call", 1e-4)
+    # XLA draws other random numbers than TensorFlow for views of a user's own: there the weights need only be finite.
     if not all(np.isfinite(weight).all() for weight in subject.trained(jit_compile=True).model.get_weights()):
         broken("weights are not finite after a training compiled by XLA")
 
