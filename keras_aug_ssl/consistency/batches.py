@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.consistency.labelling import Guess
+
+_FAR = 1_000_003  # between the seeds of two passes: few models have as many layers
 
 
 class Batch(NamedTuple):
@@ -93,12 +94,16 @@ def rows_of(part: Any) -> Any:
     return tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
 
 
+def random_states(model: keras.Model) -> list[keras.Variable]:
+    """The states of dropout and its like, which Keras neither saves nor restores."""
+    return [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+
+
 def shifted_seeds(model: keras.Model, number: int) -> list[tuple[keras.Variable, tf.Tensor]]:
-    """Random states of dropout and its like, each with a value for pass `number` of a step, unlike the state itself."""
-    # Layers of this library keep int64 states, which they advance in one operation of the variable itself.
-    states = [variable for variable in model.variables if str(variable.dtype) == "uint32"]
-    shift = np.uint32(2654435769 * number % 2**32)  # 2^32 over the golden ratio: far apart for all numbers
-    return [(state, tf.convert_to_tensor(state.value) + shift) for state in states]
+    """Keras's random states (seed, counter), each with a value for pass `number` of a step, unlike the state itself."""
+    # Layers of this library keep states of three numbers, which they advance in one operation of the variable itself.
+    states = [state for state in random_states(model) if tuple(state.shape) == (2,)]
+    return [(state, state.value + tf.constant([_FAR * number, 0], state.value.dtype)) for state in states]
 
 
 def _of_one_dtype(leaves: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:

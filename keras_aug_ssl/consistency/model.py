@@ -11,7 +11,16 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.consistency import replicas
-from keras_aug_ssl.consistency.batches import Batch, Found, Seen, as_batch, concatenated, shifted_seeds, split
+from keras_aug_ssl.consistency.batches import (
+    Batch,
+    Found,
+    Seen,
+    as_batch,
+    concatenated,
+    random_states,
+    shifted_seeds,
+    split,
+)
 from keras_aug_ssl.consistency.labelling import Guess, Labeller, probabilities_of
 from keras_aug_ssl.consistency.losses import ConsistencyLoss
 from keras_aug_ssl.consistency.memory import Average, Memory
@@ -117,6 +126,24 @@ class ConsistencyModel(Wrapper):
         if self.model.built and outputs:  # others show in `fit` how many they have
             self._remember(int(outputs[0].shape[-1]))
 
+    def save_own_variables(self, store: Any) -> None:
+        """Adds the random states of the wrapped model, without which a resumed training would drop other units."""
+        super().save_own_variables(store)
+        for number, state in enumerate(random_states(self.model)):
+            store[f"random_{number}"] = state
+
+    def load_own_variables(self, store: Any) -> None:
+        """Undoes `save_own_variables`."""
+        super().load_own_variables({name: store[name] for name in store.keys() if not name.startswith("random_")})
+        for number, state in enumerate(random_states(self.model)):
+            state.assign(store[f"random_{number}"])
+
+    def load_weights(self, filepath: Any, **kwargs: Any) -> None:
+        """Loads what `save_weights` saved: weights, optimizer, and all that the method remembers."""
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        super().load_weights(filepath, **kwargs)
+
     def teacher_weights(self) -> list[Any]:
         """The averaged weights, in the order of `model.get_weights()`, for `model.set_weights(...)`.
 
@@ -165,8 +192,7 @@ class ConsistencyModel(Wrapper):
                 metric.update_state(loss * replicas.number(), sample_weight=size)
         head = self.head
         self._watch.update(head, batch, found, unlabeled * replicas.number(), lambda x: self(x, training=False))
-        logs = self.compute_metrics(batch.x, batch.y, found.predictions, sample_weight=batch.weight)
-        return {**logs, **self._watch.results(batch.oracle is not None)}
+        return self.compute_metrics(batch.x, batch.y, found.predictions, sample_weight=batch.weight)
 
     def _loss(self, found: Found, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The loss on unlabeled rows, and the whole loss."""

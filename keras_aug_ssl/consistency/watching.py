@@ -48,6 +48,7 @@ class Watch:
 
     def __init__(self, model: keras.Model, classes: int) -> None:
         self.classes = classes
+        self.has_oracle = False
         self.has_norm = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
         self.mask_rate = keras.metrics.Mean("mask_rate")
         self.unlabeled_loss = keras.metrics.Mean("unlabeled_loss")
@@ -65,7 +66,8 @@ class Watch:
         self.unlabeled_loss.update_state(unlabeled_loss)
         if head.single:
             self._count_classes(head, batch, found)
-        if batch.oracle is not None:
+        self.has_oracle = batch.oracle is not None
+        if self.has_oracle:
             right = tf.cast(_right(head, guess.probabilities, batch.oracle), tf.float32)
             zeros = tf.zeros([3])
             both = tf.stack([tf.reduce_sum(guess.weights), tf.reduce_sum(guess.weights * right)])
@@ -87,12 +89,12 @@ class Watch:
         for metric, values in zip(self.counts, rows, strict=True):
             metric.update_state(tf.reduce_sum(values, axis=0))
 
-    def results(self, oracle: bool) -> dict[str, tf.Tensor]:
-        """What the logs get."""
-        logs = {metric.name: metric.result() for metric in (self.mask_rate, self.unlabeled_loss)}
-        if oracle:
-            weight, right = self.shares.result()[0], self.shares.result()[1]
-            logs["pseudo_accuracy"] = right / weight  # not a number where no row was selected
+    def results(self) -> dict[str, float]:
+        """What the logs get at the end of an epoch."""
+        logs = {metric.name: float(metric.result()) for metric in (self.mask_rate, self.unlabeled_loss)}
+        if self.has_oracle:
+            weight, right, *_ = np.asarray(self.shares.result())
+            logs["pseudo_accuracy"] = float(right / weight) if weight else float("nan")  # where no row was selected
         return logs
 
     def reset(self) -> None:
@@ -135,8 +137,12 @@ class Watching(keras.callbacks.Callback):
         self._trainer._watch.reset()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs is None:
+            logs = {}
+        # Keras takes the epoch's metrics from the model, not from the last step, only where steps report no others.
+        logs.update(self._trainer._watch.results())
         levels = self._trainer.thresholds()
-        if logs is not None and levels is not None and len(levels) <= MOST_CLASSES:
+        if levels is not None and len(levels) <= MOST_CLASSES:
             logs.update({f"threshold_{number}": float(level) for number, level in enumerate(levels)})
         for alarm in guards.alarms(epoch + 1, self._trainer._watch.facts(), None):
             if alarm.kind not in self._said:

@@ -36,6 +36,12 @@ class Wrapper(keras.Model):
         shared = {name: kwargs[name] for name in names if name in kwargs} | dict(zip(names, args, strict=False))
         self.model.compile(**{**shared, "optimizer": self.optimizer})
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says, when a saved wrapper is loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
     def save(self, filepath: Any, **kwargs: Any) -> None:
         """Saves the wrapped model, compiled; `keras.saving.save_model(wrapper, filepath)` saves the wrapper."""
         self.model.save(filepath, **kwargs)

@@ -18,22 +18,22 @@ from tests.helpers import LOGITS, clusters
 X, Y, POOL, HIDDEN = clusters(labeled=4, unlabeled=40)
 
 
-def network(units=3, activation=None):
+def network(units=3, activation=None, dropout=0.0):
     start = [keras.initializers.GlorotUniform(seed) for seed in (0, 1)]
-    layers = [keras.layers.Dense(8, "relu", kernel_initializer=start[0])]
-    return keras.Sequential(
-        [keras.Input((3,)), *layers, keras.layers.Dense(units, activation, kernel_initializer=start[1])]
-    )
+    hidden = [keras.layers.Dense(8, "relu", kernel_initializer=start[0])]
+    hidden += [keras.layers.Dropout(dropout, seed=2)] if dropout else []
+    last = keras.layers.Dense(units, activation, kernel_initializer=start[1])
+    return keras.Sequential([keras.Input((3,)), *hidden, last])
 
 
 def stream(y=Y, epoch=None, **options):
     return kas.data.labeled_unlabeled((X, y), POOL, batch_size=6, ratio=3, steps=4, epoch=epoch, **options)
 
 
-def fit(ssl, data=None, epochs=3, loss=LOGITS, **settings):
-    ssl.compile(keras.optimizers.Adam(0.02), loss, **{"metrics": ["accuracy"], "jit_compile": False, **settings})
+def fit(ssl, data=None, epochs=3, loss=LOGITS, oracle=None, rate=0.02, **settings):
+    ssl.compile(keras.optimizers.Adam(rate), loss, **{"metrics": ["accuracy"], "jit_compile": False, **settings})
     counter = kas.data.EpochCounter()
-    data = stream(epoch=counter) if data is None else data
+    data = stream(epoch=counter, oracle=oracle) if data is None else data
     return ssl.fit(data, epochs=epochs, callbacks=[counter], verbose=0).history
 
 
@@ -135,10 +135,31 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+def test_each_pass_of_a_step_drops_units_of_its_own():
+    """Shown the same rows twice, the network answers differently only by its dropout."""
+    for recipe in (kas.PiModel, kas.MeanTeacher):
+        ssl = recipe(network(dropout=0.5), kas.consistency.unchanged, ramp_steps=4, joint=False)
+        assert min(fit(ssl, epochs=2, rate=0.0)["unlabeled_loss"]) > 1e-4
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 on NumPy 2 saves so
-def test_backup_and_restore_goes_on_to_the_same_bits(tmp_path):
+def test_a_saved_wrapper_is_loaded_and_goes_on(tmp_path):
+    ssl = kas.FreeMatch(network(dropout=0.2), weak, strong, momentum=0.9)
+    fit(ssl)
+    keras.saving.save_model(ssl, tmp_path / "method.keras")
+    loaded = keras.saving.load_model(tmp_path / "method.keras")
+    assert isinstance(loaded, kas.ConsistencyModel) and loaded.steps_made == ssl.steps_made == 12
+    for model in (ssl, loaded):
+        counter = kas.data.EpochCounter()
+        model.fit(stream(epoch=counter), epochs=4, initial_epoch=3, callbacks=[counter], verbose=0)
+    same(ssl.model, loaded.model)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras 3.15 on NumPy 2 saves so
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_backup_and_restore_goes_on_to_the_same_bits(tmp_path, dropout):
     def run(callbacks):
-        ssl, counter = kas.FreeMatch(network(), weak, strong, momentum=0.9), kas.data.EpochCounter()
+        ssl, counter = kas.FreeMatch(network(dropout=dropout), weak, strong, momentum=0.9), kas.data.EpochCounter()
         ssl.compile(keras.optimizers.Adam(0.02), LOGITS, jit_compile=False)
         ssl.fit(stream(epoch=counter), epochs=4, callbacks=[counter, *callbacks], verbose=0)
         return ssl
@@ -158,20 +179,22 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 import keras_aug_ssl as kas
-from tests.consistency.test_fit import fit, network
+from tests.consistency.test_fit import HIDDEN, fit, network
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     ssl = kas.FreeMatch(network(), lambda x: x, lambda x: 1.1 * x, momentum=0.9)
-    history = fit(ssl)
-print(json.dumps([history["mask_rate"], [weight.tolist() for weight in ssl.model.get_weights()]]))
+    history = fit(ssl, oracle=HIDDEN)
+weights = [weight.tolist() for weight in ssl.model.get_weights()]
+print(json.dumps([history["mask_rate"], history["pseudo_accuracy"], weights]))
 """
 
 
 def test_two_replicas_learn_as_one():
     run = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]
-    rate, weights = json.loads(run.stdout.splitlines()[-1])
+    rate, accuracy, weights = json.loads(run.stdout.splitlines()[-1])
     single = kas.FreeMatch(network(), lambda x: x, lambda x: 1.1 * x, momentum=0.9)
-    history = fit(single)
+    history = fit(single, oracle=HIDDEN)
+    np.testing.assert_allclose(history["pseudo_accuracy"], accuracy, atol=1e-6)
     np.testing.assert_allclose(history["mask_rate"], rate, atol=1e-3)
     for a, b in zip(weights, single.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-3)
