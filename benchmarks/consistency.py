@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from self_training import CLASSES, Task, hold_out, load
+from self_training import Task, hold_out, load, network
 
 import keras_aug_ssl as kas
 
@@ -50,18 +50,6 @@ def strong() -> kas.Pipeline:
         layers.RandomErasing(0.7, fill_value=0.5, value_range=(0, 1)),
     ]
     return kas.Pipeline(changes)
-
-
-def network(task: Task) -> keras.Model:
-    """Three small convolutions and a linear layer, the same weights for the same draw."""
-    inputs = x = keras.Input(task.x.shape[1:])
-    for index, filters in enumerate((16, 32, 32)):
-        start = keras.initializers.HeNormal(100 * task.draw + index)
-        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=start)(x)
-        x = keras.layers.BatchNormalization(momentum=0.9)(x)
-        x = keras.layers.MaxPooling2D(2, padding="same")(keras.layers.ReLU()(x))
-    start = keras.initializers.GlorotUniform(100 * task.draw + 9)
-    return keras.Model(inputs, keras.layers.Dense(CLASSES, kernel_initializer=start)(keras.layers.Flatten()(x)))
 
 
 def compiled(model: keras.Model, steps: int) -> keras.Model:

@@ -6,8 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MOST_ROWS = 10_000
-"""Rows that an estimate is made from: their number alone is then an error of half a percent at most."""
+MOST_ROWS, MOST_NUMBERS = 10_000, 20_000_000
+"""Rows that an estimate is made from: an error of half a percent at most. Fewer where classes are thousands."""
+
+SHOWN = 20
+"""Classes that are printed, the most frequent ones."""
 
 ROUNDS, CLOSE = 500, 1e-6
 
@@ -32,11 +35,18 @@ class ClassMix(NamedTuple):
     rows: int
 
     def __str__(self) -> str:
-        believed = ", ".join(f"{label}: {share:.3f}" for label, share in enumerate(self.shares))
+        shown = np.sort(np.argsort(-self.shares, kind="stable")[:SHOWN])
+        believed = ", ".join(f"{label}: {self.shares[label]:.3f}" for label in shown)
+        more = f", ... of {len(self.shares)} classes" if len(shown) < len(self.shares) else ""
         return (
-            f"class mix {believed} ({self.trust:.0%} an estimate from {self.rows} predictions of which "
+            f"class mix {believed}{more} ({self.trust:.0%} an estimate from {self.rows} predictions of which "
             f"{self.expected_errors:.0%} are expected to be wrong, the rest the labeled rows' mix)"
         )
+
+
+def rows_needed(num_classes: int) -> int:
+    """How many rows to estimate the mix of so many classes from, at most."""
+    return min(MOST_ROWS, max(1, MOST_NUMBERS // num_classes))
 
 
 def estimate(probabilities: Any, labeled: Any) -> ClassMix:

@@ -8,7 +8,7 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial.search.attack import Attack
 from keras_aug_ssl.testing import attack_running, attack_values
 from keras_aug_ssl.testing.attack_subject import AttackSubject
-from keras_aug_ssl.testing.laws import Law
+from keras_aug_ssl.testing.laws import Law, held
 
 ATTACK_LAWS: dict[str, Law] = {law.name: law for module in (attack_values, attack_running) for law in module.LAWS}
 
@@ -47,14 +47,4 @@ def check_attack(
         ['stays in ball and bounds', 'exact on a linear model']
     """
     checks.number("check_attack", "optimality", optimality, 0.0, 1.0)
-    for argument, names in (("only", only or ()), ("skip", skip)):
-        for name in names:
-            checks.one_of("check_attack", argument, name, ATTACK_LAWS)
-    subject = AttackSubject(make, optimality)
-    wanted = [law for name, law in ATTACK_LAWS.items() if (only is None or name in only) and name not in skip]
-    held = []
-    for law in wanted:
-        if law.concerns(subject):
-            law(subject)
-            held.append(law.name)
-    return held
+    return held("check_attack", ATTACK_LAWS, lambda: AttackSubject(make, optimality), only, skip)

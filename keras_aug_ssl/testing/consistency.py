@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.consistency import ConsistencyModel
 from keras_aug_ssl.data import EpochCounter, labeled_unlabeled
-from keras_aug_ssl.testing.laws import Law, broken, register, same
+from keras_aug_ssl.testing.laws import Law, broken, held, register, same
 
 LAWS: list[Law] = []
 CLASSES, FEATURES, STEPS = 3, 4, 3
@@ -101,14 +101,7 @@ def check_consistency(
         >>> kas.testing.check_consistency(make, only=["hidden labels teach nothing"])
         ['hidden labels teach nothing']
     """
-    for argument, names in (("only", only or ()), ("skip", skip)):
-        for name in names:
-            checks.one_of("check_consistency", argument, name, CONSISTENCY_LAWS)
-    subject = ConsistencySubject(make)
-    wanted = [law for name, law in CONSISTENCY_LAWS.items() if (only is None or name in only) and name not in skip]
-    for law in wanted:
-        law(subject)
-    return [law.name for law in wanted]
+    return held("check_consistency", CONSISTENCY_LAWS, lambda: ConsistencySubject(make), only, skip)
 
 
 def _same_weights(one: ConsistencyModel, other: ConsistencyModel, what: str, tolerance: float = 0.0) -> None:

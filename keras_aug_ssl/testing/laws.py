@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
+
+from keras_aug_ssl import checks
 
 
 class Law:
@@ -68,6 +70,31 @@ def register(
         return check
 
     return decorate
+
+
+def held(
+    owner: str, laws: dict[str, Law], subject: Callable[[], Any], only: Sequence[str] | None, skip: Sequence[str]
+) -> list[str]:
+    """Checks the laws that are wanted and concern a subject, and returns their names.
+
+    Args:
+        owner: the function a user called, for errors.
+        laws: all there are, by name.
+        subject: makes what is tested; called once the names are known to be right.
+        only: names of the laws to check; None checks all.
+        skip: names of laws to leave out.
+    """
+    for argument, names in (("only", only or ()), ("skip", skip)):
+        for name in names:
+            checks.one_of(owner, argument, name, laws)
+    made = subject()
+    wanted = [law for name, law in laws.items() if (only is None or name in only) and name not in skip]
+    kept = []
+    for law in wanted:
+        if law.concerns(made):
+            law(made)
+            kept.append(law.name)
+    return kept
 
 
 def same(one: Any, other: Any, what: str, tolerance: float = 0.0, share: float = 0.0) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from keras_aug_ssl import checks
 from keras_aug_ssl.testing import layer_annotations, layer_models, layer_running, layer_strain, layer_values
-from keras_aug_ssl.testing.laws import Law
+from keras_aug_ssl.testing.laws import Law, held
 from keras_aug_ssl.testing.subject import Subject
 
 MODULES = (layer_values, layer_annotations, layer_running, layer_models, layer_strain)
@@ -45,14 +44,4 @@ def check_layer(
         >>> kas.testing.check_layer(make, only=["same key, same output", "values stay in range"])
         ['same key, same output', 'values stay in range']
     """
-    for argument, names in (("only", only or ()), ("skip", skip)):
-        for name in names:
-            checks.one_of("check_layer", argument, name, LAYER_LAWS)
-    subject = Subject(make, value_range)
-    wanted = [law for name, law in LAYER_LAWS.items() if (only is None or name in only) and name not in skip]
-    held = []
-    for law in wanted:
-        if law.concerns(subject):
-            law(subject)
-            held.append(law.name)
-    return held
+    return held("check_layer", LAYER_LAWS, lambda: Subject(make, value_range), only, skip)

@@ -14,7 +14,7 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.rules.base import label_of
 from keras_aug_ssl.self_training.labelling.scoring import PART, weigh
-from keras_aug_ssl.testing.laws import Law, broken, register, same
+from keras_aug_ssl.testing.laws import Law, broken, held, register, same
 
 LAWS: list[Law] = []
 ROWS, CLASSES = 60, 4
@@ -83,14 +83,7 @@ def check_rule(rule: Rule, *, only: Sequence[str] | None = None, skip: Sequence[
     """
     if not isinstance(rule, Rule):
         checks.fail("check_rule", "rule", "an instance of a subclass of rules.Rule", rule, error=TypeError)
-    for argument, names in (("only", only or ()), ("skip", skip)):
-        for name in names:
-            checks.one_of("check_rule", argument, name, RULE_LAWS)
-    subject = RuleSubject(rule)
-    held = [law for name, law in RULE_LAWS.items() if (only is None or name in only) and name not in skip]
-    for law in held:
-        law(subject)
-    return [law.name for law in held]
+    return held("check_rule", RULE_LAWS, lambda: RuleSubject(rule), only, skip)
 
 
 @register(LAWS, "weights lie in [0, 1]")

@@ -106,3 +106,10 @@ def test_several_labels_and_numbers_have_no_mix():
     st = kas.SelfTraining(pool, kas.rules.LowVariance(passes=2, view=lambda x: x + 0.01), start_epoch=1)
     run(st, model, epochs=2, task=(x, x[:, 0]))
     assert st.class_mix_ is None
+
+
+def test_thousands_of_classes_are_estimated_from_fewer_rows_and_shown_in_short():
+    assert class_mix.rows_needed(10) == 10_000 and class_mix.rows_needed(20_000) == 1_000
+    even = np.full(50, 0.02)
+    text = str(class_mix.estimate(np.eye(50), even))
+    assert text.count(": 0.020") == 20 and "of 50 classes" in text

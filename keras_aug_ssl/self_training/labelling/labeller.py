@@ -131,7 +131,7 @@ class Labeller:
             known = self._scorer.predict(self._checked[0]).argmax(axis=1)
             if guards.is_narrow(_counts(known, self.outputs.num_classes) / len(known), self._labeled_mix):
                 return
-            sample = self._scorer.sample(self.pool, class_mix.MOST_ROWS, temperature)
+            sample = self._scorer.sample(self.pool, class_mix.rows_needed(len(self._labeled_mix)), temperature)
             if len(sample):
                 self.books.class_mix = class_mix.estimate(sample, self._labeled_mix)
 
