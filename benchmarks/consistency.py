@@ -3,7 +3,7 @@
     python benchmarks/consistency.py [--labels 1 4 10] [--draws 5] [--steps 2000] [--methods ...]
                                      [--csv benchmarks/results/consistency.csv] [--held-out] [--first-draw 0]
 
-`mnist5k`, the network of `benchmarks/self_training.py`. Every method gets the same labeled rows, batches of 32 labeled
+`mnist5k`, the network of `keras-aug-ssl study`. Every method gets the same labeled rows, batches of 32 labeled
 and 96 unlabeled rows, and number of steps; a supervised line sees the same 32 labeled rows a step. Weak views move
 digits by a tenth; strong ones also turn, shear and zoom them, change contrast and erase a patch. Errors are of the test
 set, which is used for the figures only; `--held-out`, with other draws, takes a quarter of the pool to choose by.
@@ -27,13 +27,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from self_training import Task, hold_out, load, network
+from self_training import CLASSES, Task, hold_out, load
 
 import keras_aug_ssl as kas
+from keras_aug_ssl.study.networks import small_network
 
 LABELED, RATIO, EPOCHS = 32, 3, 10
 FIELDS = ("method", "labels", "draw", "steps", "errors", "seconds", "mask_rate", "pseudo_accuracy")
 layers = kas.layers
+
+
+def network(task: Task) -> keras.Model:
+    return small_network(task.x.shape[1:], CLASSES, task.draw)
 
 
 def weak() -> kas.Pipeline:
