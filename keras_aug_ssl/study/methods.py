@@ -1,4 +1,5 @@
-"""The rows of the table: one recipe, in which augmentation, self-training and attacks are switched on in turn."""
+"""The rows of the table: one recipe, in which augmentation, self-training and attacks are switched on in turn, and
+FixMatch, which has a step of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_aug_ssl import layers, rules
+from keras_aug_ssl import data, layers, rules
 from keras_aug_ssl.adversarial import PGD, AdversarialTraining
+from keras_aug_ssl.consistency import FixMatch
 from keras_aug_ssl.layers.engine.pipeline import Pipeline
 from keras_aug_ssl.self_training import SelfTraining, UnlabeledPool
 from keras_aug_ssl.study.networks import compile_arguments, small_network
@@ -26,6 +28,10 @@ CONFIDENCE = 0.95
 ATTACK_STEPS = 5
 
 
+Train = Callable[[Task, Settings, Progress], tuple[keras.Model, Sequence[Round]]]
+"""From a task, the settings and a progress display to a trained, compiled model and its pseudo-labels over time."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Method:
     """A row of the table.
@@ -33,13 +39,12 @@ class Method:
     Args:
         name: in file names and `results.json`.
         title: for readers.
-        train: from a task, the settings and a progress display to a trained, compiled model and its pseudo-labels over
-            time.
+        train: see `Train`.
     """
 
     name: str
     title: str
-    train: Callable[[Task, Settings, Progress], tuple[keras.Model, Sequence[Round]]]
+    train: Train
 
 
 def augmentation() -> Pipeline:
@@ -69,9 +74,12 @@ def gentle_augmentation() -> Pipeline:
     ])  # fmt: skip
 
 
-def recipe(
-    *, augmented: bool, self_trained: bool, attacked: bool
-) -> Callable[[Task, Settings, Progress], tuple[keras.Model, Sequence[Round]]]:
+def weak_augmentation() -> Pipeline:
+    """The view on which FixMatch guesses labels."""
+    return Pipeline([layers.RandomTranslation(0.1, 0.1, fill_mode="constant")])
+
+
+def recipe(*, augmented: bool, self_trained: bool, attacked: bool) -> Train:
     """The training of a row.
 
     Every row is fed by the same `SelfTraining.training_set`, with no selections where `self_trained` is False: on
@@ -85,8 +93,7 @@ def recipe(
     """
 
     def train(task: Task, settings: Settings, display: Progress) -> tuple[keras.Model, Sequence[Round]]:
-        steps_per_epoch = math.ceil(settings.steps / EPOCHS)
-        epochs = math.ceil(settings.steps / steps_per_epoch)
+        epochs, steps_per_epoch = _schedule(settings)
         self_training = SelfTraining(
             UnlabeledPool(task.x_unlabeled),
             select=rules.Threshold(CONFIDENCE),
@@ -110,23 +117,56 @@ def recipe(
         learner.compile(**compile_arguments(epochs * steps_per_epoch))
         callbacks = [self_training, ShowEpochs(display, steps_per_epoch)]
         history = learner.fit(feeder, epochs=epochs, callbacks=callbacks, verbose=0).history
-        return model, rounds(history, steps_per_epoch) if self_trained else []
+        counts, accuracies = history["n_pseudo"], history["pseudo_accuracy"]
+        return model, rounds(counts, accuracies, steps_per_epoch) if self_trained else []
 
     return train
 
 
-def rounds(history: dict[str, list[float]], steps_per_epoch: int) -> list[Round]:
-    """The pseudo-labels each epoch began with, from what `SelfTraining` logs."""
-    counts, accuracies = history["n_pseudo"], history["pseudo_accuracy"]
+def fixmatch(task: Task, settings: Settings, display: Progress) -> tuple[keras.Model, Sequence[Round]]:
+    """The training of FixMatch, on as many labeled and unlabeled images a step as the other rows.
+
+    It sees the latter twice, weakly augmented to be labeled and strongly to learn. Its guesses aren't aligned to a
+    class mix, which a data set chosen by name may not have.
+    """
+    epochs, steps_per_epoch = _schedule(settings)
+    labeled = round(BATCH_SIZE * LABELED_FRACTION)
+    batches = data.labeled_unlabeled(
+        (task.x_labeled, task.y_labeled),
+        task.x_unlabeled,
+        labeled,
+        BATCH_SIZE // labeled - 1,
+        seed=task.seed,
+        steps=steps_per_epoch,
+        oracle=task.y_hidden,
+    )
+    model = small_network(task.x_labeled.shape[1:], task.num_classes, task.seed)
+    learner = FixMatch(model, weak_augmentation(), augmentation(), seed=task.seed)
+    learner.compile(**compile_arguments(epochs * steps_per_epoch))
+    callbacks = [ShowEpochs(display, steps_per_epoch)]
+    history = learner.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0).history
+    counts = [rate * len(task.x_unlabeled) for rate in history["mask_rate"]]
+    return model, rounds(counts, history["pseudo_accuracy"], steps_per_epoch)
+
+
+def rounds(counts: Sequence[float], accuracies: Sequence[float], steps_per_epoch: int) -> list[Round]:
+    """The pseudo-labels of each epoch, from what was logged."""
     return [
-        Round(epoch * steps_per_epoch, int(count), accuracy if count else None)
+        Round(epoch * steps_per_epoch, round(count), accuracy if count else None)
         for epoch, (count, accuracy) in enumerate(zip(counts, accuracies, strict=True))
     ]
+
+
+def _schedule(settings: Settings) -> tuple[int, int]:
+    """Epochs, and steps in each."""
+    steps_per_epoch = math.ceil(settings.steps / EPOCHS)
+    return math.ceil(settings.steps / steps_per_epoch), steps_per_epoch
 
 
 METHODS = (
     Method("supervised", "labels only", recipe(augmented=False, self_trained=False, attacked=False)),
     Method("augmentation", "+ augmentation", recipe(augmented=True, self_trained=False, attacked=False)),
     Method("self_training", "+ self-training", recipe(augmented=True, self_trained=True, attacked=False)),
+    Method("fixmatch", "+ FixMatch", fixmatch),
     Method("adversarial", "+ PGD training", recipe(augmented=True, self_trained=True, attacked=True)),
 )

@@ -53,6 +53,18 @@ def test_pseudo_labels_are_counted_from_when_they_start(train, monkeypatch):
     assert [entry.accuracy is None for entry in rounds] == [True, True, False, False, False, False]
 
 
+def test_fixmatch_is_decided_by_its_seed_and_counts_what_it_takes(images):
+    def trained(seed):
+        model, rounds = methods.fixmatch(images.task(SETTINGS.labels, seed), SETTINGS, Progress(1, io.StringIO()))
+        return [np.asarray(weight) for weight in model.get_weights()], rounds
+
+    first, rounds = trained(0)
+    assert same(first, trained(0)[0])
+    assert not same(first, trained(1)[0])
+    assert [entry.step for entry in rounds] == [0, 1, 2, 3, 4, 5]
+    assert all(0 <= entry.count <= 30 and (entry.accuracy is None) == (entry.count == 0) for entry in rounds)
+
+
 def test_attacks_change_what_is_learned(train):
     assert not same(train(attacked=True)[0], train()[0])
 
