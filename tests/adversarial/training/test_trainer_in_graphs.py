@@ -110,14 +110,20 @@ def test_replicas_equal_one_on_the_whole_batch(tmp_path):
                 keras.utils.set_random_seed(1)
                 dense = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5))
                 model = keras.Sequential([keras.Input((4,)), dense])
-                trainer = kas.AdversarialTraining(model, kas.RandomFGSM(0.1), method)
+                trainer = model if method is None else kas.AdversarialTraining(model, kas.RandomFGSM(0.1), method)
                 trainer.compile(keras.optimizers.SGD(1.0), loss, jit_compile=False)
-            history = trainer.fit(x, y, batch_size=8, shuffle=False, verbose=0, sample_weight=weight)
-            return [np.array(history.history["loss"]), *model.get_weights()]
+            size = 4 if method is None else 8
+            history = trainer.fit(x, y, batch_size=size, shuffle=False, verbose=0, sample_weight=weight)
+            return history.history["loss"], model.get_weights()
 
-        for method in METHODS:
-            one = step(method, tf.distribute.get_strategy())
-            two = step(method, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+        logs_hold = True  # Keras 3.8 loses a part of its own logs on replicas that update them more than once
+        for method in [None, *METHODS]:
+            loss_of_one, one = step(method, tf.distribute.get_strategy())
+            loss_of_two, two = step(method, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+            if method is None:
+                logs_hold = np.allclose(loss_of_one, loss_of_two, atol=1e-5)
+                assert logs_hold or keras.__version__.startswith("3.8.")
+            assert not logs_hold or np.allclose(loss_of_one, loss_of_two, atol=1e-5), (method, loss_of_one, loss_of_two)
             for a, b in zip(one, two, strict=True):
                 assert np.allclose(a, b, atol=1e-5), (method, one, two)
         print("replicas agree")
