@@ -71,8 +71,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             the last activation and the labels, as `fit` takes them; the error where they leave it open asks for it.
         oracle: true labels of the pool, (N,) or one-hot, to log how many pseudo-labels are right. Nothing learns from
             them.
-        holdout: `(x, y)` rows that are not trained on and their classes, for `TargetPrecision` and
-            `temperature="calibrated"`.
+        holdout: `(x, y)` rows that are not trained on and their classes, for `TargetPrecision`, for
+            `temperature="calibrated"`, and to raise an alarm where the labels are too poor to learn from.
         teacher: `"current"` weights label, or their `"average"`, which the optimizer keeps (`use_ema=True`).
         on_alarm: what happens when a selection looks wrong: `"warn"` says so; `"pause"` also leaves the pool as it was;
             `"rollback"` also takes model, optimizer and pool back to before the last selection that was accepted.

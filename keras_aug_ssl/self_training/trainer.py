@@ -54,7 +54,7 @@ class SelfTrainer(Outcome):
         prior: (K,) share of each class in the pool; None estimates it after the first training, `"labeled"` takes the
             labeled rows' shares, as `SelfTraining` does.
         kind: "classes", "labels" or "numbers", where loss, last activation and labels leave it open what outputs are.
-        holdout: `(x, y)` rows that are not trained on, for `TargetPrecision` and `temperature="calibrated"`.
+        holdout: `(x, y)` rows that are not trained on, as for `SelfTraining`.
         backup_dir: directory for the state after each training; `fit` called again after a crash continues there.
 
     Attributes, besides `SelfTraining`'s `transduction_`, `labeled_iter_`, `n_iter_` and `termination_condition_`:

@@ -20,6 +20,9 @@ LEAST_DIVERSITY = 0.25
 LEAST_OF_THE_LABELED = 0.5
 EMPTY_ROUNDS = 3
 LARGEST_NORMALIZATION_GAP = 0.3
+FEWEST_JUDGED, LEAST_PRECISION = 10, 0.5
+"""Where fewer pseudo-labels were right, training on them made things worse: on 10,000 CIFAR-10 images with 10 labels a
+class 43 % of the first were, and errors rose from 68 to 70 %; with 40 labels 61 %, and they fell from 57 to 56 %."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Facts:
         inference: accuracy on labeled rows, predicted as the pool is; None where it isn't measured.
         training: the same in training mode, where BatchNormalization uses the batch's own statistics.
         labeled: rows these two are measured on.
+        judged: held-out rows that are as sure as those taken.
+        right: of those, rows that are predicted right.
     """
 
     rows: int
@@ -53,6 +58,8 @@ class Facts:
     inference: float | None = None
     training: float | None = None
     labeled: int = 0
+    judged: int = 0
+    right: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +67,8 @@ class Alarm:
     """A sign that something is wrong.
 
     Attributes:
-        kind: `"normalization"`, `"collapse"`, `"flips"`, `"acceptance"`, `"confidence"` or `"nothing"`.
+        kind: `"normalization"`, `"collapse"`, `"flips"`, `"acceptance"`, `"confidence"`, `"precision"` or
+            `"nothing"`.
         round: the selection it was seen in.
         message: what was seen, what it means, what to do.
     """
@@ -85,6 +93,7 @@ def alarms(round: int, now: Facts, before: Facts | None) -> list[Alarm]:
         "collapse": _collapse(now),
         "flips": _flips(now),
         "nothing": _nothing(now),
+        "precision": _precision(now),
     }
     if before is not None:
         found |= {"acceptance": _acceptance(now, before), "confidence": _confidence(now, before)}
@@ -151,6 +160,21 @@ def _nothing(now: Facts) -> str | None:
         "and other pre-trained heads, sharpen them: temperature='calibrated' with holdout=(x, y), or a temperature "
         "below 1. Else lower the level, train longer first (start_epoch), or select by rank (TopK, TopFraction)."
     )
+
+
+def _precision(now: Facts) -> str | None:
+    if not will_hurt(now.right, now.judged):
+        return None
+    return (
+        f"of {now.judged} held-out rows as sure as those taken {now.right} are predicted right: with these labels "
+        "self-training will hurt more than help. Label more rows, start from a pre-trained model, or keep to "
+        "augmentation; on_alarm='pause' takes no such rows."
+    )
+
+
+def will_hurt(right: int, judged: int) -> bool:
+    """Whether pseudo-labels of which `right` of `judged` are right do harm; False where too few are judged to say."""
+    return judged >= FEWEST_JUDGED and right < LEAST_PRECISION * judged
 
 
 def _flips(now: Facts) -> str | None:

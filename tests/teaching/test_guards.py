@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -29,6 +31,9 @@ def facts(**changed):
         ({"accepted": 950}, "acceptance"),
         ({"accepted": 100}, "acceptance"),
         ({"confidence": 0.6}, "confidence"),
+        ({"judged": 20, "right": 9}, "precision"),
+        ({"judged": 20, "right": 10}, None),
+        ({"judged": 9, "right": 0}, None),
         ({"inference": None, "training": None, "mix": None, "prior": None}, None),
     ],
 )
@@ -99,6 +104,33 @@ def test_pause_leaves_the_pool_as_it_was():
     st, _, history = gone_wrong("pause", epochs=7)
     assert st.n_iter_ == 2 and history["n_pseudo"][-1] == history["n_pseudo"][-2]
     assert np.mean(st.transduction_[len(X) :][st.table()["selected"]] == HIDDEN[st.table()["selected"]]) > 0.9
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_labels_that_held_out_rows_contradict_are_not_learned(labels):
+    held = POOL[:150], HIDDEN[:150]
+    for truth, kinds in ((held[1], set()), ((held[1] + 1) % 3, {"precision"})):
+        st = kas.SelfTraining(
+            POOL[150:], start_epoch=3, labels=labels, holdout=(held[0], truth), on_alarm="pause", temperature=2.0
+        )
+        model = network(loss="categorical_crossentropy") if labels == "soft" else network()
+        made = st.training_set(X, np.eye(3)[Y] if labels == "soft" else Y, batch_size=8, steps=6)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            history = model.fit(made, epochs=6, callbacks=[st], verbose=0).history
+        assert {alarm.kind for alarm in st.alarms_} == kinds
+        assert (history["n_pseudo"][-1] == 0) == bool(kinds)
+        assert any("will hurt more than help" in str(each.message) for each in said) == bool(kinds)
+
+
+def test_held_out_numbers_are_no_classes_and_judge_nothing():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    rule = kas.rules.LowVariance(0.5, passes=2, view=lambda x: x + 0.01 * np.sin(np.arange(len(x)))[:, None])
+    st = kas.SelfTraining(POOL, rule, start_epoch=1, holdout=(X, np.linspace(-9.0, 9.0, len(X))))
+    made = st.training_set(X, X.sum(1), batch_size=8, steps=6)
+    model.fit(made, epochs=2, callbacks=[st], verbose=0)
+    assert not st.alarms_
 
 
 def test_rollback_takes_weights_optimizer_and_pool_back():

@@ -21,6 +21,7 @@ from keras_aug_ssl.rules.choice import as_rule
 from keras_aug_ssl.self_training.labelling.scoring import BATCH_SIZE, Scorer
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import ArraySource, Joined
+from keras_aug_ssl.teaching import guards
 from keras_aug_ssl.teaching.outputs import class_prior, read_outputs
 
 BINS = 15
@@ -222,6 +223,11 @@ class DryRun:
     interval: tuple[float, float]
 
     @property
+    def will_hurt(self) -> bool:
+        """Whether fewer than half of at least 10 judged rows are right, where learning from such labels does harm."""
+        return guards.will_hurt(self.right, self.judged)
+
+    @property
     def precision(self) -> float:
         """Expected share of right pseudo-labels; NaN when the rule takes no held-out row."""
         return self.right / self.judged if self.judged else math.nan
@@ -232,7 +238,10 @@ class DryRun:
         if self.judged:
             low, high = self.interval
             expected = f"expected precision {self.precision:.3f} (95 % interval {low:.3f} to {high:.3f})"
-        return f"{self.rule!r} would add {self.added} of {self.rows} rows ({counts}) at {expected}"
+        said = f"{self.rule!r} would add {self.added} of {self.rows} rows ({counts}) at {expected}"
+        if self.will_hurt:
+            said += ". With these labels self-training will hurt more than help"
+        return said
 
 
 def dry_run(

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.labels import class_numbers
+from keras_aug_ssl.self_training.labelling.scoring import Scores
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import ArraySource
 
@@ -49,6 +50,22 @@ class HeldOut:
             wrong = int(self.labels.max() if self.labels.min() >= 0 else self.labels.min())
             expected = f"(x, y) with classes from 0 to {num_classes - 1}, as the model has outputs"
             checks.fail(self._owner, "holdout", expected, wrong)
+
+
+def judge(probabilities: np.ndarray, labels: np.ndarray, scores: Scores) -> tuple[int, int]:
+    """How many held-out rows as sure as those that are taken are predicted right, and how many there are.
+
+    Args:
+        probabilities: (M, K) predictions of the held-out rows.
+        labels: (M,) their classes.
+        scores: of the pool, by the same model.
+    """
+    least = np.full(probabilities.shape[1], np.inf)
+    taken = scores.weights[0] > 0
+    np.minimum.at(least, scores.label[taken], scores.confidence[taken])
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    judged = confidence >= least[predicted]
+    return int((predicted == labels)[judged].sum()), int(judged.sum())
 
 
 def _check_rows(owner: str, rows: ArraySource, pool: UnlabeledPool) -> None:

@@ -23,7 +23,7 @@ from keras_aug_ssl.self_training.books.identity import identity_of_run
 from keras_aug_ssl.self_training.books.ledger import NEVER, NOT_FINITE
 from keras_aug_ssl.self_training.feeding.feeder import Selected, TrainingSet
 from keras_aug_ssl.self_training.feeding.labeled import Labeled
-from keras_aug_ssl.self_training.labelling import calibration
+from keras_aug_ssl.self_training.labelling import calibration, held_out
 from keras_aug_ssl.self_training.labelling.held_out import HeldOut
 from keras_aug_ssl.self_training.labelling.scoring import Scorer, Scores
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
@@ -75,7 +75,7 @@ class Labeller:
         self._labeled_mix = class_prior(self.outputs, labeled.y, self.owner)
         self._given_mix = self._check_given_mix()
         self._check_rules()
-        if self._holdout is not None and self.choice.needs_holdout:
+        if self._holdout is not None and self.outputs.single:
             self._holdout.check_classes(self.outputs.num_classes)
         self._model, self._batch_size = model, batch_size
         self._checked = _sample(self.owner, labeled, self.outputs.signed)
@@ -190,7 +190,7 @@ class Labeller:
             books.ledger.reason[~scores.known] = NOT_FINITE
             rows = np.flatnonzero(books.ledger.selected)
             books.selected = Selected(rows, self._targets(rows, temperature), books.ledger.weight[rows])
-            before, books.facts = books.facts, self._facts(scores)
+            before, books.facts = books.facts, self._facts(scores, holdout)
         return guards.alarms(books.round, books.facts, before)
 
     def _factor(self, round: int) -> float:
@@ -225,7 +225,7 @@ class Labeller:
     def _calibration(self) -> tuple[float, Any]:
         """The temperature of this round, and held-out predictions made with it and their labels."""
         temperature = self.choice.temperature
-        if self._holdout is None or not self.choice.needs_holdout:
+        if self._holdout is None or not self.outputs.single:
             return float(temperature), None
         rows, labels = self._holdout.rows, self._holdout.labels
         if temperature == CALIBRATED:
@@ -264,14 +264,17 @@ class Labeller:
             targets[~known] = self._scorer.predict(Subset(self.pool, fresh), temperature)
         return targets
 
-    def _facts(self, scores: Scores) -> guards.Facts:
+    def _facts(self, scores: Scores, holdout: Any) -> guards.Facts:
         books = self.books
+        right, judged = (0, 0) if holdout is None else held_out.judge(holdout[0], holdout[1], scores)
         facts = guards.Facts(
             rows=len(self.pool),
             accepted=len(books.selected),
             kept=books.change.kept,
             relabelled=books.change.relabelled,
             empty_rounds=0 if scores.weights[0].any() or (books.ledger.entered != NEVER).any() else books.round,
+            judged=judged,
+            right=right,
         )
         # Not the estimate: what a model expects of itself can't show that it collapses.
         prior = self._labeled_mix if self._given_mix is None else self._given_mix

@@ -87,6 +87,16 @@ def test_a_dry_run_says_what_the_run_then_does():
     assert str(said).startswith(f"Threshold(confidence=0.9) would add {said.added} of 60 rows (0: ")
 
 
+@pytest.mark.parametrize(("shift", "hurts"), [(0, False), (1, True)])
+def test_a_dry_run_says_whether_self_training_will_hurt(shift, hurts):
+    model = network()
+    model.fit(POOL, HIDDEN, epochs=20, verbose=0)
+    said = calibration.dry_run(model, POOL, kas.rules.Threshold(0.5), X, (Y + shift) % 3)
+    assert said.judged < 10 and not said.will_hurt  # too few to say
+    said = calibration.dry_run(model, POOL, kas.rules.Threshold(0.5), POOL[:60], (HIDDEN[:60] + shift) % 3)
+    assert said.will_hurt == hurts == ("will hurt" in str(said))
+
+
 def test_a_dry_run_that_takes_nothing_knows_nothing():
     said = calibration.dry_run(network(), POOL, lambda p: np.zeros(len(p)), X, Y)
     assert said.added == 0 and np.isnan(said.precision) and said.interval == (0.0, 1.0)
