@@ -168,6 +168,7 @@ class ConsistencyModel(Wrapper):
                     "Labels and weights are in the stream: kas.data.labeled_unlabeled((x, y, sample_weight), pool).",
                 )  # fmt: skip
         self._build_for(x)
+        given.setdefault("shuffle", False)  # the stream is; Keras warns of its own default
         callbacks = given.pop("callbacks", None)
         del given["self"]
         return super().fit(**given, callbacks=first_of(Watching(self), callbacks))
