@@ -1,86 +1,92 @@
-"""Tables and a figure from the lines that `self_training.py` has kept.
-
-A line's key is "data set | labels a class | draw | method"; its value has `errors` and `right` as shares, `rows` and
-`seconds`.
-"""
+"""Tables and a figure from the rows that `self_training.py` has kept."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from keras_aug_ssl import plots
+from _rows import Row, percent
 
-Results = dict[str, dict[str, float]]
+from keras_aug_ssl import plots
 
 CURVES = {
     "supervised": "labels only",
     "supervised, mild": "+ augmentation",
     "SelfTraining, defaults": "+ SelfTraining",
     "SelfTraining, FreeThreshold()": "the same, FreeThreshold",
-    "SelfTraining, TopFraction(0.2, step=0.05)": "the same, TopFraction",
     "scikit-learn LabelSpreading, 7 neighbours": "LabelSpreading",
-    "scikit-learn SelfTrainingClassifier, logistic regression": "SelfTrainingClassifier",
+    "scikit-learn SelfTrainingClassifier, the network, strong": "SelfTrainingClassifier, the network",
+    "scikit-learn SelfTrainingClassifier, logistic regression": "SelfTrainingClassifier, logistic regression",
 }
 COLORS = plots.GREY, plots.ORANGE, plots.BLUE, plots.SKY, plots.PURPLE, plots.GREEN, plots.VERMILION
 
 
-def draws(arguments: argparse.Namespace) -> range:
-    return range(arguments.first_draw, arguments.first_draw + arguments.draws)
-
-
-def tables(results: Results, arguments: argparse.Namespace, names: Sequence[str]) -> str:
-    lines = []
-    for dataset in arguments.datasets:
-        for labels in arguments.labels:
-            lines += [f"### {dataset}, {labels} labels a class", ""]
-            lines += [
-                "| method | draws | errors, % | rows labeled | of them right, % | seconds |",
-                "|---|---|---|---|---|---|",
-            ]
-            for name in names:
-                found = [
-                    results[key]
-                    for draw in draws(arguments)
-                    if (key := f"{dataset} | {labels} | {draw} | {name}") in results
-                ]
-                if found:
-                    lines.append(f"| {name} | {len(found)} | " + " | ".join(cells(found)) + " |")
-            lines.append("")
+def tables(rows: list[Row], names: Sequence[str]) -> str:
+    lines: list[str] = []
+    for dataset, labels, rare in _cells(rows):
+        skewed = f", a share of {rare:g} of the pool's classes 5 to 9 left" if rare < 1.0 else ""
+        lines += [f"### {dataset}, {labels} labels a class{skewed}", ""]
+        lines += [
+            "| method | draws | errors, % | each | rows labeled | of them right, % | seconds |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for name in names:
+            found = [row for row in rows if _cell(row) == (dataset, labels, rare) and row["method"] == name]
+            if found:
+                lines.append(f"| {name} | {len(found)} | " + " | ".join(_columns(found)) + " |")
+        lines.append("")
     return "\n".join(lines)
 
 
-def cells(found: list[dict[str, float]]) -> list[str]:
-    wrong = [100 * each["errors"] for each in found]
-    spread = f" ± {statistics.stdev(wrong):.1f}" if len(wrong) > 1 else ""
-    rows = statistics.mean(each["rows"] for each in found)
-    right = statistics.mean(100 * each["right"] for each in found)
-    seconds = statistics.mean(each["seconds"] for each in found)
-    labeled = [f"{rows:.0f}", f"{right:.1f}"] if rows else ["", ""]
-    return [f"{statistics.mean(wrong):.1f}{spread}", *labeled, f"{seconds:.0f}"]
+def _cell(row: Row) -> tuple[str, int, float]:
+    return row["dataset"], int(row["labels"]), float(row["rare"])
 
 
-def figure(results: Results, arguments: argparse.Namespace) -> Any:
-    """Errors over the number of labels, a panel a data set: mean and standard deviation over draws of `CURVES`."""
+def _cells(rows: list[Row]) -> list[tuple[str, int, float]]:
+    return sorted({_cell(row) for row in rows}, key=lambda cell: (-cell[2], cell))
+
+
+def _columns(found: list[Row]) -> list[str]:
+    def column(name: str) -> list[float]:
+        return [float(row[name]) for row in found]
+
+    each = ", ".join(f"{100 * wrong:.1f}" for wrong in column("errors"))
+    count = statistics.mean(column("rows"))
+    labeled = [f"{count:.0f}", f"{100 * statistics.mean(column('right')):.1f}"] if count else ["", ""]
+    return [percent(column("errors")), each, *labeled, f"{statistics.mean(column('seconds')):.0f}"]
+
+
+def figure(rows: list[Row]) -> Any:
+    """Errors over the number of labels, a panel a data set and class mix: mean and standard deviation of `CURVES`."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(9, 3.8), layout="constrained")
-    panels = drawn.subplots(1, len(arguments.datasets), sharey=True, squeeze=False)[0]
-    for dataset, axes in zip(arguments.datasets, panels, strict=True):
+    cells = _cells(rows)
+    panels = list(dict.fromkeys((dataset, rare) for dataset, _, rare in cells))
+    drawn = Figure(figsize=(4.5 * len(panels), 3.8), layout="constrained")
+    for (dataset, rare), axes in zip(
+        panels, drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0], strict=True
+    ):
+        numbers = sorted({labels for name, labels, share in cells if (name, share) == (dataset, rare)})
         for (name, label), color, marker in zip(CURVES.items(), COLORS, plots.MARKERS, strict=False):
-            keys = {n: [f"{dataset} | {n} | {d} | {name}" for d in draws(arguments)] for n in arguments.labels}
-            wrong = {n: [100 * results[key]["errors"] for key in keys[n] if key in results] for n in keys}
-            known = sorted(n for n in wrong if len(wrong[n]) > 1)
+            wrong = {
+                n: [
+                    100 * float(row["errors"])
+                    for row in rows
+                    if (*_cell(row), row["method"]) == (dataset, n, rare, name)
+                ]
+                for n in numbers
+            }
+            known = [n for n in numbers if len(wrong[n]) > 1]
             middle, spread = ([of(wrong[n]) for n in known] for of in (statistics.mean, statistics.stdev))
             axes.errorbar(known, middle, spread, color=color, marker=marker, capsize=3, label=label)
-        axes.set(title=dataset, xlabel="labels a class", xscale="log", yscale="log")
-        axes.set_xticks(arguments.labels, map(str, arguments.labels), minor=False)
+        axes.set(title=dataset if rare == 1.0 else f"{dataset}, skewed pool", xlabel="labels a class")
+        axes.set(xscale="log", yscale="log")
+        axes.set_xticks(numbers, map(str, numbers), minor=False)
         axes.minorticks_off()
         axes.set_yticks(ticks := [2, 5, 10, 20, 50], map(str, ticks))
         axes.grid(axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("errors on the test set, %")
-    panels[-1].legend(frameon=False, fontsize=8)
+    drawn.axes[0].set_ylabel("errors on the test set, %")
+    drawn.axes[-1].legend(frameon=False, fontsize=8)
     return drawn

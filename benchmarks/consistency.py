@@ -18,7 +18,6 @@ beside a plain training step on as many images, medians of five.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import os
 import statistics
@@ -32,6 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from _rows import append, percent, read
 from self_training import CLASSES, Task, hold_out, load
 
 import keras_aug_ssl as kas
@@ -175,23 +175,6 @@ METHODS: dict[str, Train] = {
 }
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Runs the rows that aren't in the CSV yet, draw by draw, so that a run cut short has all methods."""
     path, name, steps = Path(arguments.csv), arguments.dataset, arguments.steps
@@ -208,7 +191,7 @@ def run(arguments: argparse.Namespace) -> None:
                 facts = METHODS[method](task, steps, watch)
                 found = {"errors": watch.errors[-1], "seconds": round(watch.seconds, 1)}
                 curve = " ".join(f"{wrong:.4f}" for wrong in watch.errors)
-                append(path, {**row, **found, **facts, "curve": curve})
+                append(path, FIELDS, {**row, **found, **facts, "curve": curve})
                 print(f"{name} | {labels} | {draw} | {method}: {100 * watch.errors[-1]:.1f} % errors, "
                       f"{watch.seconds:.0f} s", flush=True)  # fmt: skip
 
@@ -226,11 +209,10 @@ def table(rows: list[dict[str, str]]) -> str:
         for method in sorted(methods, key=list(METHODS).index):
             some = methods[method]
             wrong = [100.0 * float(row["errors"]) for row in some]
-            spread = f" ± {statistics.stdev(wrong):.1f}" if len(wrong) > 1 else ""
             each = ", ".join(f"{value:.1f}" for value in wrong)
             facts = [_mean_percent(some, field) for field in ("mask_rate", "pseudo_accuracy")]
             seconds = statistics.mean(float(row["seconds"]) for row in some)
-            cells = [method, len(some), f"{statistics.mean(wrong):.1f}{spread}", each, *facts, f"{seconds:.0f}"]
+            cells = [method, len(some), percent(float(row["errors"]) for row in some), each, *facts, f"{seconds:.0f}"]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines[1:])
 

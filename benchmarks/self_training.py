@@ -1,13 +1,13 @@
 """Self-training with few labels: every rule of ours, rounds with fresh weights, scikit-learn, and the two ends.
 
     python benchmarks/self_training.py [--datasets mnist5k digits] [--labels 10] [--draws 5] [--methods ...]
-                                       [--results FILE.json] [--markdown FILE.md] [--figure FILE.png]
+                                       [--csv benchmarks/results/self_training.csv] [--figure FILE.png]
                                        [--first-draw 0] [--held-out] [--rare 0.1]
 
 One draw chooses the labeled rows, equally many of each class; all methods get the same, and the test set is only ever
 used for the figures. The network, the number of steps, the batches (`SelfTraining.training_set`, with no selections for
 the supervised lines) and the seeds are the same in every line with the network. `--labels 1 4 10 40` takes a night on
-two cores; finished lines are kept in the results file and not run again.
+two cores; finished rows are kept in the CSV and not run again.
 
 Reported: errors on the test set in percent, mean and standard deviation over draws; how many rows of the pool had a
 label at the end and how many of those labels were right; processor seconds of one training, selections included.
@@ -15,9 +15,9 @@ label at the end and how many of those labels were right; processor seconds of o
 "mild" moves, turns and zooms the digits a little; "strong" also shears them, changes contrast and erases rectangles.
 Lines of ours augment labeled rows mildly; pseudo-labeled ones lose a patch besides, which is the default, unless the
 line says otherwise. The choice of steps, augmentation, patch and confidence was made on other draws, against rows of
-the pool kept back, as `--first-draw 20 --held-out` does; it wants a results file of its own.
+the pool kept back, as `--first-draw 20 --held-out` does; it wants a CSV of its own.
 
-So does `--rare 0.1`, which leaves a tenth of the pool's classes 5 to 9; labeled rows and test set stay as they are.
+`--rare 0.1` leaves a tenth of the pool's classes 5 to 9; labeled rows and test set stay as they are.
 Real pools rarely have the class mix of the labeled rows, and some rules trust that they do.
 """
 
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable
@@ -36,10 +35,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from _self_training_report import draws, figure, tables
+from _rows import append, read
+from _self_training_report import figure, tables
 
 import keras_aug_ssl as kas
 
+KEY = ("dataset", "labels", "rare", "draw", "method")
+FIELDS = (*KEY, "errors", "rows", "right", "seconds")
 EPOCHS, STEPS = 30, 50
 CLASSES = 10
 rules, layers = kas.rules, kas.layers
@@ -290,27 +292,25 @@ KNOWN_MIX: dict[str, Callable[[Task], Outcome]] = {
 """For `--rare`; they run when named."""
 
 
-def run(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Runs what isn't in the results file yet, draw by draw, so that a run cut short has all methods."""
-    path = Path(arguments.results)
-    results = json.loads(path.read_text()) if path.exists() else {}
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the rows that aren't in the CSV yet, draw by draw, so that a run cut short has all methods."""
+    path = Path(arguments.csv)
+    done = {tuple(row[field] for field in KEY) for row in read(path)}
     for dataset in arguments.datasets:
         for labels in arguments.labels:
-            for draw in draws(arguments):
+            for draw in range(arguments.first_draw, arguments.first_draw + arguments.draws):
                 task = load(dataset, labels, draw)
                 task = hold_out(task) if arguments.held_out else task
                 task = make_rare(task, arguments.rare)
                 for name in arguments.methods:
-                    key = f"{dataset} | {labels} | {draw} | {name}"
-                    if key in results:
+                    key = dict(zip(KEY, (dataset, labels, arguments.rare, draw, name), strict=True))
+                    if tuple(map(str, key.values())) in done:
                         continue
                     start = time.process_time()
                     outcome = (METHODS | KNOWN_MIX)[name](task)
-                    results[key] = dataclasses.asdict(outcome) | {"seconds": time.process_time() - start}
-                    print(f"{key}: {100 * outcome.errors:.1f} % errors, {results[key]['seconds']:.0f} s", flush=True)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(json.dumps(results, indent=1))
-    return results
+                    seconds = round(time.process_time() - start, 1)
+                    append(path, FIELDS, {**key, **dataclasses.asdict(outcome), "seconds": seconds})
+                    print(f"{key}: {100 * outcome.errors:.1f} % errors, {seconds:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -322,17 +322,14 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="errors on a quarter of the pool, not the test set")
     parser.add_argument("--rare", type=float, default=1.0, help="share of the pool's classes 5 to 9 that stays")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=[*METHODS, *KNOWN_MIX], metavar="METHOD")
-    parser.add_argument("--results", default="benchmarks/results/self_training.json", help="where lines are kept")
-    parser.add_argument("--markdown", help="also write the tables here")
+    parser.add_argument("--csv", default="benchmarks/results/self_training.csv", help="where rows are kept")
     parser.add_argument("--figure", help="also draw errors over the number of labels, for several draws")
     arguments = parser.parse_args()
-    results = run(arguments)
-    text = tables(results, arguments, [*METHODS, *KNOWN_MIX])
-    print(text)
+    run(arguments)
+    rows = read(Path(arguments.csv))
+    print(tables(rows, [*METHODS, *KNOWN_MIX]))
     if arguments.figure:
-        figure(results, arguments).savefig(arguments.figure, dpi=120)
-    if arguments.markdown:
-        Path(arguments.markdown).write_text(text, encoding="utf-8")
+        figure(rows).savefig(arguments.figure, dpi=120)
 
 
 if __name__ == "__main__":
