@@ -28,6 +28,7 @@ from keras_aug_ssl.adversarial import GaussianNoise as GaussianNoise
 from keras_aug_ssl.adversarial import HopSkipJump as HopSkipJump
 from keras_aug_ssl.adversarial import MomentumFGSM as MomentumFGSM
 from keras_aug_ssl.adversarial import RandomFGSM as RandomFGSM
+from keras_aug_ssl.adversarial import RobustAccuracy as RobustAccuracy
 from keras_aug_ssl.adversarial import RobustnessReport as RobustnessReport
 from keras_aug_ssl.adversarial import SpatialAttack as SpatialAttack
 from keras_aug_ssl.adversarial import Square as Square
