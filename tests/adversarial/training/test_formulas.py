@@ -165,7 +165,7 @@ def examples(trainer, batch, share=1.0):
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_the_virtual_direction_of_a_linear_model(norm):
-    """The answer of a linear model of two classes turns along the difference of their weights, and along nothing else."""
+    """The answer of a linear model of two classes turns along the difference of their weights, and nowhere else."""
     x = np.random.default_rng(0).uniform(0.4, 0.6, (5, 3)).astype("float32")
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     trainer = kas.AdversarialTraining(model, kas.PGD(0.1, norm), "virtual")
