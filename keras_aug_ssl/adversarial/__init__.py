@@ -30,5 +30,7 @@ from keras_aug_ssl.adversarial.evaluation.smoothing import Certificate as Certif
 from keras_aug_ssl.adversarial.evaluation.smoothing import certify as certify
 from keras_aug_ssl.adversarial.search.attack import Attack as Attack
 from keras_aug_ssl.adversarial.search.results import AttackResult as AttackResult
+from keras_aug_ssl.adversarial.training.consistency import robust as robust
+from keras_aug_ssl.adversarial.training.layer import AdversarialNoise as AdversarialNoise
 from keras_aug_ssl.adversarial.training.robust_accuracy import RobustAccuracy as RobustAccuracy
 from keras_aug_ssl.adversarial.training.trainer import AdversarialTraining as AdversarialTraining

@@ -152,7 +152,7 @@ class Trades(Method):
 
     def distance(self, trainer: Any, batch: Batch, clean: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         """What is added for how far the logits of a batch were moved, (B,)."""
-        return self.beta * _divergence(clean, moved)
+        return self.beta * divergence(clean, moved)
 
 
 @register
@@ -209,7 +209,7 @@ class Mart(Method):
         y = decisions_in_graph(trainer.victim(batch.x, batch.y).head, batch.y)
         boosted = objectives.cross_entropy(moved, y) + _runner_up_loss(moved, y)
         unsure = -tf.math.expm1(-objectives.cross_entropy(clean, y))
-        values = boosted + self.beta * _divergence(clean, moved) * unsure
+        values = boosted + self.beta * divergence(clean, moved) * unsure
         # The strategy adds up what the replicas return, and each of them has the same regularisers.
         regularisers = [loss / tf.distribute.get_strategy().num_replicas_in_sync for loss in trainer.losses]
         return tf.add_n([_mean(values, batch.weight), *regularisers]), predictions
@@ -326,7 +326,7 @@ def _class_scores(trainer: Any, batch: Batch, output: tf.Tensor) -> tf.Tensor:
     return trainer.victim(batch.x, batch.y).head.scores(output)
 
 
-def _divergence(clean: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
+def divergence(clean: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
     """KL(clean || moved), (B,), with gradients to both: the model may give in on either side."""
     log_clean, log_moved = tf.nn.log_softmax(clean), tf.nn.log_softmax(moved)
     return tf.reduce_sum(tf.exp(log_clean) * (log_clean - log_moved), axis=-1)

@@ -20,8 +20,8 @@ ACTIONS = ("warn", "stop", "rollback")
 # A collapsed model stands up to one step and to nothing else. Robust models lose a third or less to further steps.
 _FALL = 0.5  # robust accuracy below this share of the best so far has fallen
 _STAYS = 0.05  # while accuracy under one step is at most this much below what it was then
-_SURE = 0.5  # or: accuracy under one step is at least this,
-_GAP = 0.25  # and robust accuracy below this share of it, which needs no epoch before to compare with
+_GAP = 0.25  # or: robust accuracy is below this share of that under one step, which needs no best to compare with,
+_SURE, _LIKELY = 0.5, 0.3  # where one step leaves this much; or this much twice in a row
 
 
 class RobustAccuracy(keras.callbacks.Callback):
@@ -34,8 +34,8 @@ class RobustAccuracy(keras.callbacks.Callback):
     Training on one-step attacks may overfit catastrophically (Wong et al. 2020, section 5.4): from one epoch to the
     next the model fools the one step, at the radius it is trained with, and an attack of more steps finds everything.
     Where the model is an `AdversarialTraining`, accuracy under `FGSM` at its radius is measured too. It is a collapse
-    when robust accuracy falls below half its best while that under FGSM stays, or is below a quarter of that under FGSM
-    where that is over 50 %.
+    when robust accuracy falls below half its best while that under FGSM stays; or is below a quarter of that under FGSM
+    where that is over 50 %, or over 30 % twice in a row. Not while `warmup_steps` last.
 
     Args:
         attack: what to withstand: stronger than what is trained with, as `PGD(8 / 255, steps=20)`.
@@ -93,6 +93,7 @@ class RobustAccuracy(keras.callbacks.Callback):
         self.overfitted_epoch = None
         self._last = float("nan")
         self._best: tuple[float, float] | None = None
+        self._doubted = False
         self._weights: Any = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -123,9 +124,15 @@ class RobustAccuracy(keras.callbacks.Callback):
         return FGSM(trained.epsilon, trained.norm, bounds=trained.bounds)
 
     def _watch(self, epoch: int, robust: float, one_step: float) -> None:
+        if int(self.model.optimizer.iterations) < self.model.warmup_steps:
+            return  # nothing is known yet of the radius that is measured
         fell = self._best is not None and robust < _FALL * self._best[0] and one_step >= self._best[1] - _STAYS
-        if fell or one_step >= _SURE and robust < _GAP * one_step:
+        apart = robust < _GAP * one_step and one_step >= _LIKELY
+        if fell or apart and (one_step >= _SURE or self._doubted):
             self._react(epoch, robust, one_step)
+            return
+        self._doubted = apart
+        if apart:
             return
         if self._best is None or robust >= self._best[0]:
             self._best = robust, one_step
