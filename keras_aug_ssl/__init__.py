@@ -9,6 +9,7 @@ from keras_aug_ssl import consistency as consistency
 from keras_aug_ssl import data as data
 from keras_aug_ssl import layers as layers
 from keras_aug_ssl import losses as losses
+from keras_aug_ssl import plots as plots
 from keras_aug_ssl import rules as rules
 from keras_aug_ssl import testing as testing
 from keras_aug_ssl.adversarial import APGD as APGD
@@ -39,6 +40,7 @@ from keras_aug_ssl.adversarial import evaluate_robustness as evaluate_robustness
 from keras_aug_ssl.adversarial import fgsm as fgsm
 from keras_aug_ssl.adversarial import input_gradient as input_gradient
 from keras_aug_ssl.adversarial import robust as robust
+from keras_aug_ssl.adversarial import saliency as saliency
 from keras_aug_ssl.consistency import UDA as UDA
 from keras_aug_ssl.consistency import VAT as VAT
 from keras_aug_ssl.consistency import AdaMatch as AdaMatch

@@ -26,6 +26,7 @@ from keras_aug_ssl.adversarial.attacks.universal import UniversalPerturbation as
 from keras_aug_ssl.adversarial.evaluation.evaluation import evaluate_robustness as evaluate_robustness
 from keras_aug_ssl.adversarial.evaluation.report import Curve as Curve
 from keras_aug_ssl.adversarial.evaluation.report import RobustnessReport as RobustnessReport
+from keras_aug_ssl.adversarial.evaluation.saliency import saliency as saliency
 from keras_aug_ssl.adversarial.evaluation.smoothing import Certificate as Certificate
 from keras_aug_ssl.adversarial.evaluation.smoothing import certify as certify
 from keras_aug_ssl.adversarial.search.attack import Attack as Attack
