@@ -76,14 +76,9 @@ def art(weights, x, y, epsilon, steps, epochs, batch):
     one_hot, seconds = np.eye(10, dtype="float32")[y], []
     for _ in range(epochs):
         begun = time.perf_counter()
-        trainer.fit(x, y if _takes_numbers(wrapped) else one_hot, batch_size=batch, nb_epochs=1)
+        trainer.fit(x, one_hot, batch_size=batch, nb_epochs=1)
         seconds.append(time.perf_counter() - begun)
     return model.get_weights(), seconds
-
-
-def _takes_numbers(wrapped):
-    """A sparse loss wants class numbers, which newer versions make of one-hot labels themselves."""
-    return not hasattr(wrapped, "reduce_labels") and not hasattr(wrapped, "_reduce_labels")
 
 
 def torchattacks(weights, x, y, epsilon, steps, epochs, batch):
