@@ -9,6 +9,7 @@ from keras_aug_ssl import consistency as consistency
 from keras_aug_ssl import data as data
 from keras_aug_ssl import layers as layers
 from keras_aug_ssl import losses as losses
+from keras_aug_ssl import plots as plots
 from keras_aug_ssl import rules as rules
 from keras_aug_ssl import testing as testing
 from keras_aug_ssl.adversarial import APGD as APGD
@@ -18,6 +19,7 @@ from keras_aug_ssl.adversarial import FAB as FAB
 from keras_aug_ssl.adversarial import FGSM as FGSM
 from keras_aug_ssl.adversarial import FMN as FMN
 from keras_aug_ssl.adversarial import PGD as PGD
+from keras_aug_ssl.adversarial import AdversarialNoise as AdversarialNoise
 from keras_aug_ssl.adversarial import AdversarialTraining as AdversarialTraining
 from keras_aug_ssl.adversarial import AttackResult as AttackResult
 from keras_aug_ssl.adversarial import AutoAttack as AutoAttack
@@ -28,6 +30,7 @@ from keras_aug_ssl.adversarial import GaussianNoise as GaussianNoise
 from keras_aug_ssl.adversarial import HopSkipJump as HopSkipJump
 from keras_aug_ssl.adversarial import MomentumFGSM as MomentumFGSM
 from keras_aug_ssl.adversarial import RandomFGSM as RandomFGSM
+from keras_aug_ssl.adversarial import RobustAccuracy as RobustAccuracy
 from keras_aug_ssl.adversarial import RobustnessReport as RobustnessReport
 from keras_aug_ssl.adversarial import SpatialAttack as SpatialAttack
 from keras_aug_ssl.adversarial import Square as Square
@@ -36,6 +39,8 @@ from keras_aug_ssl.adversarial import certify as certify
 from keras_aug_ssl.adversarial import evaluate_robustness as evaluate_robustness
 from keras_aug_ssl.adversarial import fgsm as fgsm
 from keras_aug_ssl.adversarial import input_gradient as input_gradient
+from keras_aug_ssl.adversarial import robust as robust
+from keras_aug_ssl.adversarial import saliency as saliency
 from keras_aug_ssl.consistency import UDA as UDA
 from keras_aug_ssl.consistency import VAT as VAT
 from keras_aug_ssl.consistency import AdaMatch as AdaMatch
@@ -50,6 +55,7 @@ from keras_aug_ssl.consistency import PseudoLabel as PseudoLabel
 from keras_aug_ssl.consistency import SoftMatch as SoftMatch
 from keras_aug_ssl.layers.engine.pipeline import Pipeline as Pipeline
 from keras_aug_ssl.losses import AugMixLoss as AugMixLoss
+from keras_aug_ssl.recipes import robust_self_training as robust_self_training
 from keras_aug_ssl.self_training import SelfTrainer as SelfTrainer
 from keras_aug_ssl.self_training import SelfTraining as SelfTraining
 from keras_aug_ssl.self_training import UnlabeledPool as UnlabeledPool

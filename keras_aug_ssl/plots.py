@@ -76,6 +76,37 @@ def image_grid(
     return _literal(figure)
 
 
+def saliency(
+    images: Any, maps: Mapping[str, Any], *, title: str = "", captions: Sequence[Sequence[tuple[str, bool]]] = ()
+) -> Figure:
+    """Draws images above what models look at in them, a row a model: before and after robust training side by side.
+
+    Args:
+        images: (N, H, W, C), as for `image_grid`.
+        maps: by the name of a model its maps (N, H, W, C), as from `keras_aug_ssl.saliency`. Shown is the largest
+            absolute value over the channels; what is at or above its 99th percentile in a map is white.
+        title: above the grid.
+        captions: as for `image_grid`, the images' first.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
+        >>> figure = saliency(images, {"plain": images - 0.5, "robust": images - 0.9})
+        >>> len(figure.axes)
+        9
+    """
+    rows = [list(np.asarray(images)), *([_strength(map_) for map_ in np.asarray(found)] for found in maps.values())]
+    return image_grid(rows, title=title, row_titles=["", *maps], captions=captions)
+
+
+def _strength(found: np.ndarray) -> np.ndarray:
+    """How strong each pixel of a signed map (H, W, C) is, (H, W, 1) in [0, 1]."""
+    values = np.abs(found).max(axis=-1, keepdims=True).astype(float)
+    return np.clip(values / max(float(np.percentile(values, 99)), 1e-30), 0.0, 1.0)
+
+
 def accuracy_bars(
     titles: Sequence[str],
     accuracies: Mapping[str, Sequence[tuple[float, float]]],

@@ -36,7 +36,19 @@ PARTS = {
     "losses": {"checks", "draws", "layers"},
     "self_training": {"checks", "writing", "meaning", "rules", "teaching", "data", "layers"},
     "consistency": {"checks", "draws", "meaning", "rules", "teaching", "data", "layers"},
-    "adversarial": {"checks", "kernels", "writing", "plots", "meaning", "data", "layers"},
+    "adversarial": {
+        "checks",
+        "draws",
+        "kernels",
+        "writing",
+        "plots",
+        "meaning",
+        "rules",
+        "teaching",
+        "data",
+        "layers",
+        "consistency",
+    },
 }
 # Within a part, its rooms from the lowest to the highest: each may import those before it, never one behind. What lies
 # in the part's own folder comes last; for `layers` those are the families of operations, for the others the front door.

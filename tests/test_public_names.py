@@ -10,9 +10,10 @@ import keras_aug_ssl as kas
 
 NAMES = {
     "adversarial": """
-        APGD AdversarialTraining Attack AttackResult AutoAttack BIM Boundary CarliniWagner Certificate Curve DDN
-        DeepFool FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustnessReport SpatialAttack
-        Square UniversalPerturbation certify evaluate_robustness fgsm input_gradient""",
+        APGD AdversarialNoise AdversarialTraining Attack AttackResult AutoAttack BIM Boundary CarliniWagner Certificate
+        Curve DDN DeepFool FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustAccuracy
+        RobustnessReport SpatialAttack Square UniversalPerturbation certify evaluate_robustness fgsm input_gradient
+        robust saliency""",
     "calibration": "DryRun Reliability dry_run expected_calibration_error precision_interval reliability temperature",
     "consistency": """
         AdaMatch Alignment Batch ConsistencyLoss ConsistencyModel EntropyMinimization Fairness FixMatch FlexMatch
@@ -38,10 +39,11 @@ NAMES = {
         hidden_names""",
 }
 AT_THE_TOP = """
-    APGD AdaMatch AdversarialTraining AttackResult AugMixLoss AutoAttack BIM Boundary CarliniWagner ConsistencyModel DDN
-    DeepFool FAB FGSM FMN FixMatch FlexMatch FreeMatch MeanTeacher MixMatch PiModel PseudoLabel SoftMatch UDA VAT
-    GaussianNoise HopSkipJump MomentumFGSM PGD Pipeline RandomFGSM RobustnessReport SelfTrainer SelfTraining
-    SpatialAttack Square UniversalPerturbation UnlabeledPool certify evaluate_robustness fgsm input_gradient"""
+    APGD AdaMatch AdversarialNoise AdversarialTraining AttackResult AugMixLoss AutoAttack BIM Boundary CarliniWagner
+    ConsistencyModel DDN DeepFool FAB FGSM FMN FixMatch FlexMatch FreeMatch MeanTeacher MixMatch PiModel PseudoLabel
+    SoftMatch UDA VAT GaussianNoise HopSkipJump MomentumFGSM PGD Pipeline RandomFGSM RobustAccuracy RobustnessReport
+    SelfTrainer SelfTraining SpatialAttack Square UniversalPerturbation UnlabeledPool certify evaluate_robustness fgsm
+    input_gradient robust robust_self_training saliency"""
 
 
 def public(module: types.ModuleType) -> set[str]:

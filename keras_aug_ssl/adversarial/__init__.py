@@ -26,8 +26,12 @@ from keras_aug_ssl.adversarial.attacks.universal import UniversalPerturbation as
 from keras_aug_ssl.adversarial.evaluation.evaluation import evaluate_robustness as evaluate_robustness
 from keras_aug_ssl.adversarial.evaluation.report import Curve as Curve
 from keras_aug_ssl.adversarial.evaluation.report import RobustnessReport as RobustnessReport
+from keras_aug_ssl.adversarial.evaluation.saliency import saliency as saliency
 from keras_aug_ssl.adversarial.evaluation.smoothing import Certificate as Certificate
 from keras_aug_ssl.adversarial.evaluation.smoothing import certify as certify
 from keras_aug_ssl.adversarial.search.attack import Attack as Attack
 from keras_aug_ssl.adversarial.search.results import AttackResult as AttackResult
+from keras_aug_ssl.adversarial.training.consistency import robust as robust
+from keras_aug_ssl.adversarial.training.layer import AdversarialNoise as AdversarialNoise
+from keras_aug_ssl.adversarial.training.robust_accuracy import RobustAccuracy as RobustAccuracy
 from keras_aug_ssl.adversarial.training.trainer import AdversarialTraining as AdversarialTraining

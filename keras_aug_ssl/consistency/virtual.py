@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -60,27 +61,39 @@ class VirtualAdversarial(Views):
         def distance(moved: Any) -> tf.Tensor:
             return DISTANCES[kind](trainer.head, tf.stop_gradient(guess.targets), scores(moved))
 
-        moved = _moved(clean, self._direction(distance, clean, third), self.epsilon)
-        return Found(trainer.supervised(batch, seen[0]), seen[0].output, guess, scores(moved))
-
-    def _direction(self, distance: Any, x: Any, key: tf.Tensor) -> list[tf.Tensor]:
-        leaves = _movable(x)
-        keys = draws.split(key, len(leaves))
-        direction = _unit([
+        leaves = _movable(clean)
+        start = [
             tf.cast(draws.normal_array(each, rows_of(leaf), tuple(_sizes(leaf))), leaf.dtype)
-            for each, leaf in zip(keys, leaves, strict=True)
-        ])  # fmt: skip
-        for _ in range(self.iterations):
-            with tf.GradientTape() as tape:
-                tape.watch(direction)
-                value = tf.reduce_sum(distance(_moved(x, direction, self.xi)))
-            direction = _unit([tf.stop_gradient(part) for part in tape.gradient(value, direction)])
-        return direction
+            for each, leaf in zip(draws.split(third, len(leaves)), leaves, strict=True)
+        ]
+        direction = worst_direction(lambda d: distance(_moved(clean, d, self.xi)), start, self.iterations)
+        moved = _moved(clean, direction, self.epsilon)
+        return Found(trainer.supervised(batch, seen[0]), seen[0].output, guess, scores(moved))
 
     def get_config(self) -> dict[str, Any]:
         """Returns view, lengths and iterations."""
         config = super().get_config()
         return {name: part for name, part in config.items() if name != "strong"}
+
+
+def worst_direction(distance: Callable[[list[tf.Tensor]], tf.Tensor], start: list[tf.Tensor], iterations: int) -> Any:
+    """The direction that changes the answer most, by the power method (arXiv 1704.03976, eq. 9-13).
+
+    Args:
+        distance: of the answers to a batch and to the batch moved along a direction by the trial step, (N,).
+        start: parts (N, ...) of a random direction, of any length.
+        iterations: of the power method, >= 1.
+
+    Returns:
+        The parts of one vector of Euclidean length 1 a row; zero where the gradient is.
+    """
+    direction = _unit(start)
+    for _ in range(iterations):
+        with tf.GradientTape() as tape:
+            tape.watch(direction)
+            value = tf.reduce_sum(distance(direction))
+        direction = _unit([tf.stop_gradient(part) for part in tape.gradient(value, direction)])
+    return direction
 
 
 def _floats(x: Any) -> Any:

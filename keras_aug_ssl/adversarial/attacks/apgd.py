@@ -108,4 +108,4 @@ def surface_start(problem: Problem, number: tf.Tensor) -> tf.Tensor:
     shape = tf.shape(problem.x)[1:]
     draw = 2.0 * noise.uniform(keys, shape) - 1.0 if problem.ball.name == "linf" else noise.normal(keys, shape)
     draw /= spread(tf.maximum(problem.ball.size(draw), 1e-30), draw)
-    return problem.project(problem.x + problem.radius * draw)
+    return problem.project(problem.x + problem.span * draw)

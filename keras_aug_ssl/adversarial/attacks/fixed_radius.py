@@ -117,7 +117,7 @@ class RandomFGSM(Attack):
         self.step_size = _check_step_size(self, step_size)
 
     def search(self, problem: Problem) -> Found:
-        length = 1.25 * problem.radius if self.step_size is None else tf.constant(self.step_size)
+        length = 1.25 * problem.span if self.step_size is None else tf.constant(self.step_size)
         start = _random_start(problem, tf.constant(0))
         point = problem.evaluate(start)
         return _judged(problem, start + length * steepest(problem, start, point.gradient), point)
@@ -302,7 +302,7 @@ class GaussianNoise(Attack):
             draw = noise.normal(noise.fold(problem.rows["keys"], i), tf.shape(problem.x)[1:])
             if self.norm == "l1":  # the nearest point of the L1 ball would leave most values as they were
                 draw /= spread(problem.ball.size(draw), draw)
-            x = problem.project(problem.x + problem.radius * draw)
+            x = problem.project(problem.x + problem.span * draw)
             scores = problem.scores(x)
             fooled = problem.fooled(scores)
             best = state["best"].meet(x, problem.value(scores), fooled, tf.zeros_like(fooled))

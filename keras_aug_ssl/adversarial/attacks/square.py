@@ -119,7 +119,7 @@ def _stripes(problem: Problem, keys: tf.Tensor) -> tf.Tensor:
     """Vertical stripes of plus and minus the radius, to which convolutions are sensitive."""
     grid = _Grid(problem.x)
     shape = [1, grid.width, grid.channels] if grid.width > 1 else [grid.height, 1, grid.channels]
-    stripes = problem.radius * _signs(keys, shape) + tf.zeros_like(grid.fold(problem.x))
+    stripes = _spans(problem) * _signs(keys, shape) + tf.zeros_like(grid.fold(problem.x))
     return problem.x + tf.reshape(stripes, tf.shape(problem.x))
 
 
@@ -128,11 +128,11 @@ def _recolor(problem: Problem, keys: tf.Tensor, x: tf.Tensor, share: tf.Tensor) 
     grid = _Grid(x)
     side = grid.side(share, 1)
     square = _inside(grid.window(noise.fold(keys, 0), side), side)
-    change = 2.0 * problem.radius * _signs(noise.fold(keys, 1), [1, 1, grid.channels]) * square
+    change = 2.0 * _spans(problem) * _signs(noise.fold(keys, 1), [1, 1, grid.channels]) * square
     change = tf.reshape(change, tf.shape(x))
     moved = problem.project(x + change)
     # A square that is already on the drawn side would waste an evaluation: it goes to the other side.
-    idle = tf.reduce_all(tf.abs(moved - x) < 1e-3 * problem.radius, axis=list(range(1, len(x.shape))), keepdims=True)
+    idle = tf.reduce_all(tf.abs(moved - x) < 1e-3 * problem.span, axis=list(range(1, len(x.shape))), keepdims=True)
     return tf.where(idle, x - change, moved)
 
 
@@ -176,6 +176,11 @@ def _norm_of(problem: Problem) -> Any:
         return tf.sqrt(tf.reduce_sum(tf.square(delta), axis=axes, keepdims=keepdims))
 
     return norm
+
+
+def _spans(problem: Problem) -> tf.Tensor:
+    """The radius, in a shape that multiplies (B, height, width, C)."""
+    return spread(problem.radius, tf.zeros([1, 1, 1, 1]))
 
 
 def _at_radius(problem: Problem, delta: tf.Tensor) -> tf.Tensor:

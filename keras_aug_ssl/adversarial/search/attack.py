@@ -212,7 +212,7 @@ class Attack:
         limits = [*self.bounds, *([mask] if mask is not None and mask.ndim < x.ndim else [])]
         return {**rows, "others": list(map(tf.convert_to_tensor, others))}, list(map(tf.convert_to_tensor, limits))
 
-    def problem(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Problem:
+    def problem(self, victim: Victim, x: Any, y: Any, seed: tf.Tensor, share: Any = 1.0) -> Problem:
         """States the problem of one batch: graph code for training loops, without checks of values.
 
         Args:
@@ -220,6 +220,7 @@ class Attack:
             x: (B, ...) inputs inside the bounds, or the structure of inputs the victim was made for.
             y: labels as the model is fitted to; None for its own predictions.
             seed: integer scalar, new in every step.
+            share: of epsilon that is the radius, in [0, 1]: a float32 scalar, or (B,) for each example its own.
         """
         x, others = victim.inputs.split(x)
         seed = tf.cast(seed, tf.int64) * 0x9E3779B1 + self.seed  # an odd factor: no two steps share a seed
@@ -228,15 +229,15 @@ class Attack:
             rows["y"] = decisions_in_graph(victim.head, y)
             if objectives.judged_by_loss(self.loss, victim.head):
                 rows["truth"] = y
-        problem = self._pose(victim, rows, [*self.bounds], self._radius(), seed)
+        problem = self._pose(victim, rows, [*self.bounds], self._radius() * share, seed)
         # Published methods train on cross-entropy as it is.
         objective = objectives.log_odds if problem.objective is objectives.sharp_log_odds else problem.objective
         # Keras compiles training with XLA on GPUs, which needs fixed shapes, and may run several steps in a loop.
         return dataclasses.replace(problem, objective=objective, compact=False, looped=True)
 
-    def perturb(self, victim: Victim, x: Any, y: tf.Tensor, seed: tf.Tensor) -> Any:
+    def perturb(self, victim: Victim, x: Any, y: Any, seed: tf.Tensor, share: Any = 1.0) -> Any:
         """Adversarial inputs for one batch, in the structure of `x`; arguments as for `problem`."""
-        problem = self.problem(victim, x, y, seed)
+        problem = self.problem(victim, x, y, seed, share)
         x_adv = tf.stop_gradient(self.inside(problem, self.search(problem)))
         return victim.inputs.join(x_adv, problem.rows["others"])
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_aug_ssl.adversarial.threat.balls import Ball, flat
+from keras_aug_ssl.adversarial.threat.balls import Ball, flat, spread
 from keras_aug_ssl.adversarial.victim import objectives
 from keras_aug_ssl.adversarial.victim.model import Victim
 from keras_aug_ssl.meaning import heads
@@ -62,7 +62,8 @@ class Problem:
         victim: the attacked model.
         objective: (scores, y) -> (B,), raised by the attack.
         ball: norm in which perturbations are measured.
-        radius: their largest size, a float32 scalar; infinity when only bounds limit them.
+        radius: their largest size, a float32 scalar; infinity when only bounds limit them. In training, where no row
+            leaves the batch, it may also be (B,), a radius for each example.
         limits: bounds and mask.
         targeted: `y` is where to go, not where to leave.
         rows: tensors with one row an example: `x` the original, `y` the labels, `goal` what the objective compares
@@ -93,6 +94,11 @@ class Problem:
     def y(self) -> Any:
         """The labels to leave, or to reach."""
         return self.rows["y"]
+
+    @property
+    def span(self) -> tf.Tensor:
+        """The radius, in a shape that multiplies inputs."""
+        return spread(self.radius, self.x)
 
     @property
     def mask(self) -> tf.Tensor | None:
@@ -215,7 +221,7 @@ class Problem:
 
     def reached(self, direction: tf.Tensor) -> tf.Tensor:
         """Where a step of the radius leads from the originals along `direction`, of norm 1 or 0: `contain`, cheaper."""
-        x = self.masked_exactly(self.clip(self.x + self.radius * direction))
+        x = self.masked_exactly(self.clip(self.x + self.span * direction))
         return self.ball.tighten(x, self.x, self.radius)
 
     def _changed_by(self, delta: tf.Tensor) -> tf.Tensor:

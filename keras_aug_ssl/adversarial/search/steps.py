@@ -49,8 +49,8 @@ class Plain(Step):
         self.share = share
 
     def length(self, problem: Problem) -> tf.Tensor:
-        """Length of a step."""
-        return self.share * problem.radius if self.size is None else tf.constant(self.size, tf.float32)
+        """Length of a step, in a shape that multiplies inputs."""
+        return self.share * problem.span if self.size is None else tf.constant(self.size, tf.float32)
 
     def update(self, problem: Problem, i: tf.Tensor, memory: Memory, point: Point) -> tuple[tf.Tensor, Memory]:
         return self.move(problem, point.x, point.gradient), memory

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -14,7 +17,10 @@ from keras_aug_ssl.adversarial.search.steps import steepest
 from keras_aug_ssl.adversarial.threat.limits import assert_inside, check_inputs
 from keras_aug_ssl.adversarial.training import methods
 from keras_aug_ssl.adversarial.training.methods import Batch, Method
+from keras_aug_ssl.adversarial.training.robust_accuracy import robust_accuracy
+from keras_aug_ssl.adversarial.training.weights import Pairs, keep_states, perturbed, values_of
 from keras_aug_ssl.adversarial.victim.model import Inputs, Victim, telling
+from keras_aug_ssl.consistency.batches import shifted_seeds
 from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.meaning.wrapping import Wrapper
 
@@ -25,14 +31,25 @@ class AdversarialTraining(Wrapper):
 
     `compile` and `fit` it like any Keras model; callbacks, validation data, sample weights, `tf.data` and `PyDataset`
     work as ever. In training, loss and metrics are those on adversarial examples; `evaluate`, `predict` and validation
-    use the inputs as they are. It calls, saves, loads and exports as the wrapped model, whose weights it shares.
+    use the inputs as they are, and `evaluate(x, y, attack=...)` adds the accuracy under an attack. `RobustAccuracy` has
+    that in every epoch. The wrapper calls, saves, loads and exports as the wrapped model, whose weights it shares.
 
     Args:
         model: the model to train. The wrapper compiles it too, with the same optimizer, loss and metrics.
         attack: makes the examples, with all its steps. Its `bounds` must hold for the training inputs.
-        method: "standard" (Madry et al. 2018), "trades" (Zhang et al. 2019), "mart" (Wang et al. 2020), "free" (Shafahi
-            et al. 2019) or "fast" (Wong et al. 2020); or an instance of `methods.Trades` and so on, which have
-            arguments. "free" and "fast" use the attack's ball, not its steps.
+        method: "standard" (Madry et al. 2018), "trades" (Zhang et al. 2019), "ikl" (Cui et al. 2024), "mart" (Wang et
+            al. 2020), "free" (Shafahi et al. 2019), "fast" (Wong et al. 2020) or "virtual" (Miyato et al. 2018, which
+            takes unlabeled rows too); or an instance of `methods.Trades` and so on, which have arguments. "free",
+            "fast" and "virtual" use the attack's ball, not its steps.
+        clean_fraction: a in the loss a J(x) + (1 - a) J(x_adv), in [0, 1), where J is the compiled loss (Goodfellow et
+            al. 2015, section 6, who take 0.5). For "standard", "free" and "fast"; others see clean examples anyway.
+        warmup_steps: the radius rises evenly from 0 in the first update to epsilon in the update of this number. It is
+            `optimizer.iterations` that counts, so that a resumed training goes on where it was.
+        budget: a function of a batch (x, y) that returns for each example its share of epsilon, (B,) in [0, 1]; None
+            is all of it. For budgets by class: `lambda x, y: tf.gather([1.0, 0.5], y)`.
+        weight_perturbation: gamma of adversarial weight perturbation (Wu et al. 2020, eq. 7-12; they take 0.005): each
+            kernel w is moved by gamma |w| to where the method's loss rises most, the gradient is taken there, and
+            changes w itself, so optimizer and weight decay never see the perturbed one. Twice the passes; 0 is off.
         input_name: which of several inputs is attacked.
 
     Example:
@@ -51,6 +68,10 @@ class AdversarialTraining(Wrapper):
         attack: Attack,
         method: str | Method = "standard",
         *,
+        clean_fraction: float = 0.0,
+        warmup_steps: int = 0,
+        budget: Callable[[Any, Any], tf.Tensor] | None = None,
+        weight_perturbation: float = 0.0,
         input_name: str | int | None = None,
         **kwargs: Any,
     ):
@@ -62,8 +83,21 @@ class AdversarialTraining(Wrapper):
             checks.fail(owner, "attack", "untargeted and with a fixed epsilon", type(attack).__name__)
         self.attack = attack
         self.method = methods.named(method)
+        self.clean_fraction = checks.number(owner, "clean_fraction", clean_fraction, 0.0, 1.0, high_open=True)
+        if self.clean_fraction and not self.method.mixes:
+            expected = '0 for a method that sees clean examples anyway; "standard", "fast" and "free" take it'
+            checks.fail(owner, "clean_fraction", expected, clean_fraction)
+        self.warmup_steps = checks.integer(owner, "warmup_steps", warmup_steps, 0)
+        if budget is not None and not callable(budget):
+            expected = "a function of (x, y) that returns shares of epsilon (B,)"
+            checks.fail(owner, "budget", expected, budget, error=TypeError)
+        self.budget = budget
+        if attack.epsilon is None and (self.warmup_steps or budget is not None):
+            checks.fail(owner, "attack", "one with an epsilon, of which to take a share", type(attack).__name__)
+        self.weight_perturbation = checks.number(owner, "weight_perturbation", weight_perturbation, 0.0)
         self.input_name = input_name
-        self._training_attack = self.method.prepare(attack)
+        self.training_attack = self.method.prepare(attack)
+        self._moment = _Moment()
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Trains like `keras.Model.fit`, on adversarial examples; arrays are checked against the attack's bounds."""
@@ -74,6 +108,27 @@ class AdversarialTraining(Wrapper):
             calling.graph_route("AdversarialTraining", self.model, _first_inputs(x), training=True)
         return super().fit(x, *args, **kwargs)
 
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, attack: Attack | None = None, **kwargs: Any) -> Any:
+        """Evaluates like `keras.Model.evaluate`, and under an attack when one is given.
+
+        Args:
+            x: the data.
+            y: the labels.
+            *args: of `keras.Model.evaluate`.
+            attack: adds `robust_accuracy`, the share of examples it can't turn, as the last of the results. Weights of
+                examples don't count in it.
+            **kwargs: of `keras.Model.evaluate`.
+
+        Returns:
+            What `keras.Model.evaluate` returns.
+        """
+        if attack is None:
+            return super().evaluate(x, y, *args, **kwargs)
+        as_dict = kwargs.pop("return_dict", False)
+        found = super().evaluate(x, y, *args, return_dict=True, **kwargs)
+        found["robust_accuracy"] = robust_accuracy(self.model, attack, x, y, input_name=self.input_name)
+        return found if as_dict else list(found.values())
+
     def victim(self, x: Any, y: Any) -> Victim:
         """The wrapped model as attacks see it; `x` and `y` are a batch."""
         owner = "AdversarialTraining"
@@ -82,28 +137,81 @@ class AdversarialTraining(Wrapper):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One batch: the attack, then the method's loss; several times for "free"."""
-        batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
+        batch = self._batch(data)
         victim = self.victim(batch.x, batch.y)
         self.method.check(victim.head)
-        x, others = victim.inputs.split(batch.x)
-        x = tf.cast(x, tf.float32)
-        assert_inside("AdversarialTraining", x, self.attack.bounds)
-        batch = batch._replace(x=victim.inputs.join(x, others))
+        batch = batch._replace(x=self._checked(victim, batch.x))
+        if batch.unlabeled is not None:
+            batch = batch._replace(unlabeled=self._checked(victim, batch.unlabeled))
+        self._moment = _Moment(seeds=shifted_seeds(self.model, 1))
+        step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        share = self._share(batch, step)
         if isinstance(self.method, methods.Free):
-            predictions = self._replay(victim, batch, x, others)
+            predictions = self._replay(victim, batch, step, share)
         else:
-            seed = tf.cast(self.optimizer.iterations.value, tf.int64)
-            x_adv = self._training_attack.perturb(victim, batch.x, batch.y, seed)
+            x_adv = self.method.examples(self, victim, batch, step, share)
             predictions, _ = self._descend(batch, x_adv, [])
         return self.compute_metrics(batch.x, batch.y, predictions, sample_weight=batch.weight)
 
+    def aside(self, x: Any) -> Any:
+        """The outputs in training mode of a pass that leaves no trace, and drops the same units each time in a step."""
+        with keras.StatelessScope(state_mapping=[*self._moment.seeds, *self._moment.weights]):
+            return self(x, training=True)
+
+    def _batch(self, data: Any) -> Batch:
+        """Reads what `fit` hands to a step: (x, y, weight), or ((x, y, weight), x_unlabeled)."""
+        if not _is_stream(self.model, data):
+            return Batch(*keras.utils.unpack_x_y_sample_weight(data))
+        if not self.method.reads_unlabeled or self.budget is not None:
+            checks.fail(
+                "AdversarialTraining", "x", "(x, y) or (x, y, sample_weight)", "a stream of ((x, y), x_unlabeled)",
+                'Only "virtual", without `budget`, learns from rows without labels. The other methods need labels for '
+                "them: `kas.SelfTraining` in this `fit` makes such.",
+            )  # fmt: skip
+        return Batch(*keras.utils.unpack_x_y_sample_weight(tuple(data[0])))._replace(unlabeled=data[1])
+
+    def _checked(self, victim: Victim, x: Any) -> Any:
+        """Inputs whose attacked part is floats inside the bounds."""
+        x, others = victim.inputs.split(x)
+        x = tf.cast(x, tf.float32)
+        assert_inside("AdversarialTraining", x, self.attack.bounds)
+        return victim.inputs.join(x, others)
+
+    def _share(self, batch: Batch, step: tf.Tensor) -> tf.Tensor:
+        """The share of epsilon that is the radius now: a scalar, or (B,) with a budget."""
+        share = tf.constant(1.0)
+        if self.warmup_steps:
+            share = tf.minimum(tf.cast(step, tf.float32) / self.warmup_steps, 1.0)
+        if self.budget is None:
+            return share
+        budget = tf.cast(self.budget(batch.x, batch.y), tf.float32)
+        if budget.shape.rank != 1:
+            checks.fail(
+                "AdversarialTraining", "budget", "such that it returns one share an example, (B,)", budget.shape
+            )
+        message = "AdversarialTraining: `budget` must return shares of epsilon, in [0, 1]."
+        tf.debugging.Assert(tf.reduce_all((budget >= 0.0) & (budget <= 1.0)), [message, budget])
+        return share * budget
+
     def _descend(self, batch: Batch, x_adv: Any, watched: list[tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
         """One update of the weights; returns the predictions and the gradients of the loss for `watched`."""
+        if self.weight_perturbation:
+
+            def raised(weights: Pairs) -> tf.Tensor:
+                with self._at(weights, kept=False):
+                    loss, _ = self.method.loss(self, batch, x_adv)
+                return self.optimizer.scale_loss(loss)
+
+            pairs = perturbed(values_of(self.model), raised, self.weight_perturbation)
+            weights, watched_too = [value for _, value in pairs], [value for _, value in pairs]
+        else:
+            pairs, watched_too = [], []
+            weights = [variable.value for variable in self.trainable_weights]
         with tf.GradientTape() as tape:
-            tape.watch(watched)
-            loss, predictions = self.method.loss(self, batch, x_adv)
+            tape.watch([watched, watched_too])
+            with self._at(pairs, kept=True):
+                loss, predictions = self.method.loss(self, batch, x_adv)
             scaled = self.optimizer.scale_loss(loss)
-        weights = [variable.value for variable in self.trainable_weights]
         gradients, inputs = tape.gradient(scaled, (weights, watched))
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
         size = tf.shape(tf.nest.flatten(x_adv)[0])[0]
@@ -112,15 +220,34 @@ class AdversarialTraining(Wrapper):
                 metric.update_state(loss * tf.distribute.get_strategy().num_replicas_in_sync, sample_weight=size)
         return predictions, inputs
 
-    def _replay(self, victim: Victim, batch: Batch, x: tf.Tensor, others: list[Any]) -> Any:
+    @contextlib.contextmanager
+    def _at(self, weights: Pairs, kept: bool) -> Iterator[None]:
+        """Calls the model at other weights, which it never holds; what else a pass changes is `kept` or forgotten."""
+        if not weights:
+            yield
+            return
+        self._moment = dataclasses.replace(self._moment, weights=weights)
+        with keras.StatelessScope(state_mapping=weights, collect_losses=True) as scope:
+            yield
+        self._moment = dataclasses.replace(self._moment, weights=[])
+        if kept:
+            keep_states(scope, self.model, weights)
+
+    def _replay(self, victim: Victim, batch: Batch, step: tf.Tensor, share: tf.Tensor) -> Any:
         """The updates of "free": every backward pass moves the weights and the perturbation."""
-        seed = tf.cast(self.optimizer.iterations.value, tf.int64)
-        problem = self.attack.problem(victim, batch.x, batch.y, seed)
+        problem = self.attack.problem(victim, batch.x, batch.y, step, share)
+        x, others = problem.x, problem.rows["others"]
         x_adv = problem.project(x + problem.ball.random(problem.rows["keys"], x, problem.radius))
         for _ in range(self.method.replays):
             predictions, (gradient,) = self._descend(batch, victim.inputs.join(x_adv, others), [x_adv])
-            x_adv = problem.project(x_adv + problem.radius * steepest(problem, x_adv, gradient))
+            x_adv = problem.project(x_adv + problem.span * steepest(problem, x_adv, gradient))
         return predictions
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Under a strategy Keras builds metrics and losses by a batch (x, y) beforehand: that of the labeled rows."""
+        if data_batch is not None and _is_stream(self.model, data_batch):
+            data_batch = tuple(data_batch[0])
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def save_weights(self, filepath: Any, **kwargs: Any) -> None:
         """Saves the weights of the wrapped model and the state of the optimizer."""
@@ -132,18 +259,40 @@ class AdversarialTraining(Wrapper):
 
     def get_config(self) -> dict[str, Any]:
         """The wrapped model, attack and method, for `keras.models.clone_model` and the like."""
-        parts = {"model": self.model, "attack": self.attack, "method": self.method}
-        config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {**config, "input_name": self.input_name, "name": self.name}
+        config = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in _PARTS}
+        plain = ("clean_fraction", "warmup_steps", "weight_perturbation", "input_name", "name")
+        return {**config, **{name: getattr(self, name) for name in plain}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AdversarialTraining:
         """Undoes `get_config`."""
-        parts = ("model", "attack", "method")
-        built = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects) for name in parts
-        }
-        return cls(**{**config, **built})
+        restore = keras.saving.deserialize_keras_object
+        return cls(**{**config, **{name: restore(config[name], custom_objects=custom_objects) for name in _PARTS}})
+
+
+_PARTS = ("model", "attack", "method", "budget")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moment:
+    """What a step lends to the passes it makes; Keras would track a list of variables as the wrapper's own.
+
+    Attributes:
+        seeds: random states with the values that passes aside see.
+        weights: weights with the values at which the loss is taken.
+    """
+
+    seeds: Pairs = dataclasses.field(default_factory=list)
+    weights: Pairs = dataclasses.field(default_factory=list)
+
+
+def _is_stream(model: keras.Model, data: Any) -> bool:
+    """Whether data are ((x, y), x_unlabeled), and not (x, y) of a model whose x has parts."""
+    first = data[0] if isinstance(data, (tuple, list)) and len(data) == 2 else None
+    if not isinstance(first, (tuple, list)) or len(first) not in (2, 3):
+        return False
+    inputs = getattr(model, "inputs", None) or [None]
+    return len(inputs) == 1 or isinstance(first[0], (tuple, list, dict))
 
 
 def _first_inputs(data: Any) -> Any:

@@ -74,8 +74,9 @@ def _plain(value: Any, names: Mapping[str, str] | None = None) -> Any:
     if isinstance(value, (np.ndarray, np.generic, tf.Tensor, tf.Variable, keras.Variable)):
         return digest_of_array(np.asarray(value))
     if isinstance(value, Mapping):
-        # Keras counts names up, and numbers shared objects by where they lie in memory.
-        left_out = {"shared_object_id"} if names else {"shared_object_id", "name"}
+        # Keras counts names up, and numbers shared objects by where they lie in memory. How a wrapped model is compiled
+        # is said by the wrapper's optimizer and loss, which are parts of their own.
+        left_out = {"shared_object_id", "compile_config"} | (set() if names else {"name"})
         return {str(key): again(part) for key, part in value.items() if key not in left_out}
     if isinstance(value, (set, frozenset)):
         return sorted(map(again, value), key=repr)

@@ -87,7 +87,7 @@ def test_every_source_gives_what_arrays_give(weighted):
 def test_an_ensemble_can_make_the_examples():
     trainer = kas.AdversarialTraining(one_input(3), kas.AutoAttack(0.1, version="fast"))
     trainer.compile("sgd", LOGITS, run_eagerly=True)
-    for stage in trainer._training_attack.stages:
+    for stage in trainer.training_attack.stages:
         stage.steps = 2
     assert np.isfinite(losses(trainer, *data(4))).all()
 
@@ -105,21 +105,26 @@ def test_replicas_equal_one_on_the_whole_batch(tmp_path):
         x, y, weight = draw.uniform(0.1, 0.9, (8, 4)).astype("float32"), draw.integers(0, 3, 8), draw.uniform(0.2, 3, 8)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-        def step(method, strategy):
+        def step(method, strategy, **options):
             with strategy.scope():
                 keras.utils.set_random_seed(1)
                 dense = keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5))
                 model = keras.Sequential([keras.Input((4,)), dense])
-                trainer = model if method is None else kas.AdversarialTraining(model, kas.RandomFGSM(0.1), method)
+                trainer = model
+                if method is not None:
+                    trainer = kas.AdversarialTraining(model, kas.RandomFGSM(0.1), method, **options)
                 trainer.compile(keras.optimizers.SGD(1.0), loss, jit_compile=False)
             size = 4 if method is None else 8
             history = trainer.fit(x, y, batch_size=size, shuffle=False, verbose=0, sample_weight=weight)
             return history.history["loss"], model.get_weights()
 
+        mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        budget = lambda x, y: tf.cast(y, tf.float32) / 2.0
+        options = {"clean_fraction": 0.3, "weight_perturbation": 0.1, "budget": budget}
         logs_hold = True  # Keras 3.8 loses a part of its own logs on replicas that update them more than once
-        for method in [None, *METHODS]:
-            loss_of_one, one = step(method, tf.distribute.get_strategy())
-            loss_of_two, two = step(method, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+        for method, options in [*((method, {}) for method in [None, *METHODS]), ("standard", options)]:
+            loss_of_one, one = step(method, tf.distribute.get_strategy(), **options)
+            loss_of_two, two = step(method, mirrored, **options)
             if method is None:
                 logs_hold = np.allclose(loss_of_one, loss_of_two, atol=1e-5)
                 assert logs_hold or keras.__version__.startswith("3.8.")
