@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +27,25 @@ def identity_of_model(model: keras.Model) -> dict[str, str]:
     return _digests(
         {"model": _layers(model), "optimizer": _plain(model.optimizer), "loss": _plain(model.loss)},
     )
+
+
+def identity_of_teachers(teachers: Sequence[keras.Model], model: keras.Model) -> dict[str, str]:
+    """Returns a digest of teachers with their weights, but for what they share with the model in training."""
+    own = {id(variable) for variable in model.variables}
+    return _digests({"teacher": [identity_of_weights(each, own) for each in teachers]})
+
+
+def identity_of_weights(model: keras.Model, left_out: Collection[int] = ()) -> Any:
+    """Returns what tells a trained model from others, as JSON takes it: layers, loss, and weights but those left out.
+
+    Args:
+        model: any Keras model, built.
+        left_out: `id` of variables.
+    """
+    weights = [variable for variable in model.weights if id(variable) not in left_out]
+    averages = [] if getattr(model, "optimizer", None) is None else model.optimizer.variables
+    averages = [variable for variable in averages if id(variable) not in left_out]
+    return [_layers(model), _plain(getattr(model, "loss", None)), _plain([*weights, *averages])]
 
 
 def identity_of_run(choice: Choice, pool: UnlabeledPool, feeder: TrainingSet, **options: Any) -> dict[str, str]:

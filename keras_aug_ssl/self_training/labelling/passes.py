@@ -1,4 +1,4 @@
-"""Several predictions of the same rows: by dropout, by views of the inputs, or by the models of an ensemble."""
+"""Several predictions of the same rows by one teacher: by dropout, by views of the inputs, or by an ensemble."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.calling import Answers
 from keras_aug_ssl.rules import Rule
 from keras_aug_ssl.self_training.feeding.augmenting import key_of, keyed
+from keras_aug_ssl.self_training.labelling.ensemble import Teacher
 from keras_aug_ssl.teaching.teachers import dropout_only
+
+PASSES = 10
+"""Predictions of a rule that doesn't say how many."""
 
 
 class Passes(contextlib.AbstractContextManager["Passes"]):
@@ -21,15 +24,16 @@ class Passes(contextlib.AbstractContextManager["Passes"]):
 
     Args:
         owner: the class a user called, for errors.
-        model: what is trained.
+        teacher: what labels.
         rule: says how many passes, by which models, and of which views.
         batch_size: rows predicted at once.
     """
 
-    def __init__(self, owner: str, model: keras.Model, rule: Rule, batch_size: int) -> None:
-        self._owner, self._model, self._view = owner, model, keyed(owner, "view", rule.view)
-        self._dropout = isinstance(rule.passes, int) and self._view is None
-        models = [model] * rule.passes if isinstance(rule.passes, int) else list(rule.passes)
+    def __init__(self, owner: str, teacher: Teacher, rule: Rule, batch_size: int) -> None:
+        self._owner, self._model, self._view = owner, teacher.model, keyed(owner, "view", rule.view)
+        count = PASSES if rule.passes is None else rule.passes
+        self._dropout = isinstance(count, int) and self._view is None
+        models = [teacher.model] * count if isinstance(count, int) else list(count)
         traced = {id(each): Answers(owner, each, batch_size, training=self._dropout) for each in models}
         self._calls = [traced[id(each)] for each in models]
 
