@@ -47,7 +47,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     images; for other data give it a harder `augment_pseudo`.
 
     Other models may label instead: `teachers`. What several models, each fine-tuned in its own way, agree on is more
-    often right than what one is sure of (Zhang et al., arXiv 2503.09707, section 4).
+    often right than what one is sure of (Zhang et al., arXiv 2503.09707).
 
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
@@ -340,7 +340,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         if self._begun is None or self._begun[0] is not self.model:
             self._begun = self.model, identity_of_model(self.model)
         options = (self.start_epoch, self.every, self.max_iter, self.on_alarm)
-        teachers = {} if self._teachers is None else identity_of_teachers(self._teachers, self.model)
+        average = self._labeller.choice.average
+        teachers = {} if self._teachers is None else identity_of_teachers(self._teachers, self.model, average)
         return self._begun[1] | self._labeller.identity(feeder, options=options) | teachers
 
     def _labeled(self) -> Labeled:

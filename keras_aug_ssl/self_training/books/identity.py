@@ -29,23 +29,32 @@ def identity_of_model(model: keras.Model) -> dict[str, str]:
     )
 
 
-def identity_of_teachers(teachers: Sequence[keras.Model], model: keras.Model) -> dict[str, str]:
-    """Returns a digest of teachers with their weights, but for what they share with the model in training."""
-    own = {id(variable) for variable in model.variables}
-    return _digests({"teacher": [identity_of_weights(each, own) for each in teachers]})
+def identity_of_teachers(teachers: Sequence[keras.Model], model: keras.Model, average: bool) -> dict[str, str]:
+    """Returns a digest of teachers with their weights, but for what they share with the model in training.
+
+    Args:
+        teachers: built models.
+        model: what is trained.
+        average: the averages that their optimizers keep label.
+    """
+    own = {id(variable) for variable in [*model.variables, *model.optimizer.variables]}
+    found = []
+    for each in teachers:
+        kept = each.optimizer.variables if average else []
+        averages = [variable for variable in kept if id(variable) not in own]
+        found.append([*identity_of_weights(each, own), _plain(getattr(each, "loss", None)), _plain(averages)])
+    return _digests({"teacher": found})
 
 
 def identity_of_weights(model: keras.Model, left_out: Collection[int] = ()) -> Any:
-    """Returns what tells a trained model from others, as JSON takes it: layers, loss, and weights but those left out.
+    """Returns what tells a trained model from others, as JSON takes it: layers, and weights but those left out.
 
     Args:
         model: any Keras model, built.
         left_out: `id` of variables.
     """
     weights = [variable for variable in model.weights if id(variable) not in left_out]
-    averages = [] if getattr(model, "optimizer", None) is None else model.optimizer.variables
-    averages = [variable for variable in averages if id(variable) not in left_out]
-    return [_layers(model), _plain(getattr(model, "loss", None)), _plain([*weights, *averages])]
+    return [_layers(model), _plain(weights)]
 
 
 def identity_of_run(choice: Choice, pool: UnlabeledPool, feeder: TrainingSet, **options: Any) -> dict[str, str]:
