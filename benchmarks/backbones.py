@@ -235,10 +235,9 @@ def main():
         for name in METHODS:
             found = [row for row in rows if row[0] == labels and row[2] == name]
             wrong, labeled, right, seconds = ([row[place] for row in found] for place in (3, 4, 5, 6))
-            shown = (
-                [f"{statistics.mean(labeled):.0f}", f"{100 * statistics.mean(right):.1f}"] if labeled[0] else ["", ""]
-            )
-            table.add(labels, name, mean_and_spread(wrong), *shown, f"{statistics.mean(seconds):.0f}")
+            pseudo = f"{statistics.mean(labeled):.0f}", f"{100 * statistics.mean(right):.1f}"
+            pseudo = pseudo if labeled[0] else ("", "")
+            table.add(labels, name, mean_and_spread(wrong), *pseudo, f"{statistics.mean(seconds):.0f}")
     table.write(options.markdown)
 
 

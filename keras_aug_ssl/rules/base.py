@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
     Attributes:
         probabilities: (N, K) of classes; (N, K) independent ones for several labels; (N, D) numbers for regression.
         row: (N,) int64 positions of the rows in the pool.
-        uncertainty: (N,) standard deviation over several passes; None where there was one pass.
+        uncertainty: (N,) standard deviation over several teachers or passes; None where there was one prediction.
         several: the probabilities are of several labels.
     """
 

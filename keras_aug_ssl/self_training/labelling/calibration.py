@@ -18,7 +18,7 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.rules import Context, Rule
 from keras_aug_ssl.rules.choice import as_rule
-from keras_aug_ssl.self_training.labelling.ensemble import Teacher
+from keras_aug_ssl.self_training.labelling.ensemble import Teacher, read_members
 from keras_aug_ssl.self_training.labelling.scoring import BATCH_SIZE, Scorer
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import ArraySource, Joined
@@ -285,7 +285,9 @@ def dry_run(
     if not outputs.single:
         checks.fail(owner, "model", "a classifier with one class a row", outputs.kind)
     prior, truth = class_prior(outputs, labels, owner), class_numbers(labels)
-    scorer = Scorer(owner, [Teacher(model, outputs)], [rule], checks.integer(owner, "batch_size", batch_size, 1))
+    own = Teacher(model, outputs)
+    members = read_members(owner, [rule], own, inputs.arrays, labels)
+    scorer = Scorer(owner, [own], [rule], checks.integer(owner, "batch_size", batch_size, 1), members)
     known = scorer.predict(inputs, divisor), truth
     context = Context(prior, 1, known)
     alone = scorer.scan(pool, context, temperature=divisor)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning import calling, reading
 from keras_aug_ssl.meaning.heads import NUMBERS, Head
-from keras_aug_ssl.self_training.feeding.labeled import Labeled
+from keras_aug_ssl.rules import Rule
 from keras_aug_ssl.self_training.pool.sources import ArraySource, describe
 from keras_aug_ssl.teaching.teachers import averaged_weights, unchanged
 
@@ -130,11 +130,15 @@ def _classes(teacher: Teacher, rows: ArraySource, route: calling.Route, training
 
 
 def read_all(
-    owner: str, teachers: Sequence[keras.Model], model: keras.Model, outputs: Head, labeled: Labeled, kind: str | None
+    owner: str, name: str, models: Sequence[keras.Model], own: Teacher, x: Any, y: Any, kind: str | None = None
 ) -> list[Teacher]:
-    """Reads all teachers; the model in training is one where it is in the list."""
-    own = Teacher(model, outputs)
-    return [
-        own if each is model else read_teacher(owner, "teachers", each, outputs, labeled.x, labeled.y, kind)
-        for each in teachers
-    ]
+    """Reads several models; `own`, which is trained, is one of them where its model is in the list."""
+    return [own if each is own.model else read_teacher(owner, name, each, own.outputs, x, y, kind) for each in models]
+
+
+def read_members(
+    owner: str, rules: Sequence[Rule], own: Teacher, x: Any, y: Any, kind: str | None = None
+) -> list[Teacher]:
+    """Reads the ensemble that a rule names for its passes; none without."""
+    models = next((rule.passes for rule in rules if isinstance(rule.passes, tuple)), ())
+    return read_all(owner, "passes", models, own, x, y, kind)

@@ -22,6 +22,7 @@ from keras_aug_ssl.self_training.books.ledger import NEVER, NOT_FINITE
 from keras_aug_ssl.self_training.feeding.feeder import Selected, TrainingSet
 from keras_aug_ssl.self_training.feeding.labeled import Labeled
 from keras_aug_ssl.self_training.labelling import calibration, ensemble
+from keras_aug_ssl.self_training.labelling.ensemble import Teacher
 from keras_aug_ssl.self_training.labelling.held_out import HeldOut
 from keras_aug_ssl.self_training.labelling.scoring import Scorer, Scores
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
@@ -82,12 +83,12 @@ class Labeller:
         if self._holdout is not None and self.choice.needs_holdout:
             self._holdout.check_classes(self.outputs.num_classes)
         self._batch_size = batch_size
-        self._teachers = ensemble.read_all(
-            self.owner, [model] if teachers is None else teachers, model, self.outputs, labeled, self.choice.kind
-        )
+        own, known = Teacher(model, self.outputs), (labeled.x, labeled.y, self.choice.kind)
+        self._teachers = ensemble.read_all(self.owner, "teachers", teachers or [model], own, *known)
         self._check_passes()
+        members = ensemble.read_members(self.owner, self.choice.rules, own, *known)
         self._checked = _sample(self.owner, labeled, self.outputs.signed)
-        self._scorer = Scorer(self.owner, self._teachers, self.choice.rules, batch_size)
+        self._scorer = Scorer(self.owner, self._teachers, self.choice.rules, batch_size, members)
         if not self.books.round:
             self.begin()
 

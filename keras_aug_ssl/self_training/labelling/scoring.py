@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.calling import Answers
-from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
+from keras_aug_ssl.meaning.heads import LABELS, NUMBERS
 from keras_aug_ssl.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.rules.base import label_of
 from keras_aug_ssl.rules.fixed import entropy_share
@@ -69,6 +69,7 @@ class Scorer:
         teachers: Keras models with one output, and how to read them.
         rules: each judges every row by itself. The passes that one of them asks for serve all.
         batch_size: rows predicted at once, such as the model has memory for.
+        members: the models that a rule names for its passes, and how to read them.
     """
 
     def __init__(
@@ -77,14 +78,14 @@ class Scorer:
         teachers: Sequence[Teacher],
         rules: Sequence[Rule] = (),
         batch_size: int = BATCH_SIZE,
+        members: Sequence[Teacher] = (),
     ) -> None:
         self._owner, self._rules, self._block = owner, tuple(rules), batch_size * -(-BLOCK // batch_size)
-        self._heads, self._names = [each.outputs for each in teachers], [each.model.name for each in teachers]
-        self._outputs = self._heads[0]
+        self._teachers, self._outputs = list(teachers), teachers[0].outputs
         traced = {id(each.model): Answers(owner, each.model, batch_size) for each in teachers}
         self._answers = [traced[id(each.model)] for each in teachers]
         asking = next((rule for rule in self._rules if rule.spreads), None) if len(teachers) == 1 else None
-        self._passes = None if asking is None else Passes(owner, teachers[0], asking, batch_size)
+        self._passes = None if asking is None else Passes(owner, teachers[0], asking, batch_size, members)
         steps = (self._probabilities, self._score_block, self._judge_block, self._merge_statistics)
         # Partials, since TensorFlow counts by code: five scorers used once would pass for one traced five times.
         graphs = [tf.function(functools.partial(step), autograph=False) for step in steps]
@@ -173,17 +174,19 @@ class Scorer:
                     self._check(violations)
                 else:
                     finite = finite_rows(x)
-                    passes = [self._read(call, view, finite, divisor) for call, view in self._passes.of(x, first)]
+                    passes = [self._read(*each, finite, divisor) for each in self._passes.of(x, first)]
                     block, found = self._judge(*spread(self._outputs, tf.stack(passes)), finite, start)
                 first += _length(x)
                 yield first, block, found
 
-    def _read(self, forward: Any, x: Any, finite: tf.Tensor | None, temperature: tf.Tensor) -> tf.Tensor:
+    def _read(
+        self, teacher: Teacher, forward: Any, x: Any, finite: tf.Tensor | None, temperature: tf.Tensor
+    ) -> tf.Tensor:
         """Probabilities of a block, checked."""
         x, count = padded(x, self._block)
         raw = forward(x)[:count]
-        self._check(_violation(self._outputs, _only(finite, raw))[None])
-        return self._outputs.probabilities(raw, temperature)
+        self._check(_violation(teacher, _only(finite, raw))[None], [teacher])
+        return teacher.outputs.probabilities(raw, temperature)
 
     def _score_block(
         self, raws: Any, count: tf.Tensor, temperature: tf.Tensor, finite: tf.Tensor | None, first: tf.Tensor
@@ -223,13 +226,15 @@ class Scorer:
 
     def _each(self, raws: Sequence[tf.Tensor], temperature: tf.Tensor) -> tf.Tensor:
         """(T, N, K) probabilities, of each teacher."""
-        return tf.stack([head.probabilities(raw, temperature) for head, raw in zip(self._heads, raws, strict=True)])
+        pairs = zip(self._teachers, raws, strict=True)
+        return tf.stack([teacher.outputs.probabilities(raw, temperature) for teacher, raw in pairs])
 
     def _violations(self, raws: Sequence[tf.Tensor]) -> tf.Tensor:
-        return tf.stack([_violation(head, raw) for head, raw in zip(self._heads, raws, strict=True)])
+        return tf.stack([_violation(teacher, raw) for teacher, raw in zip(self._teachers, raws, strict=True)])
 
-    def _check(self, violations: tf.Tensor) -> None:
-        for name, amount in zip(self._names, violations.numpy().tolist(), strict=False):
+    def _check(self, violations: tf.Tensor, teachers: Sequence[Teacher] | None = None) -> None:
+        for teacher, amount in zip(teachers or self._teachers, violations.numpy().tolist(), strict=True):
+            name = teacher.model.name
             if np.isnan(amount):
                 checks.fail(
                     self._owner, "model", "a model with finite predictions", "NaN or infinity",
@@ -272,8 +277,8 @@ def finite_rows(x: Any) -> tf.Tensor | None:
     return found
 
 
-def _violation(head: Head, raw: tf.Tensor) -> tf.Tensor:
-    return tf.where(tf.reduce_all(tf.math.is_finite(raw)), head.violation(raw), np.nan)
+def _violation(teacher: Teacher, raw: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.reduce_all(tf.math.is_finite(raw)), teacher.outputs.violation(raw), np.nan)
 
 
 def _only(rows: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:

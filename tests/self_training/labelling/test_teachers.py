@@ -108,6 +108,19 @@ def test_one_teacher_makes_the_passes_that_a_rule_asks_for():
     assert uncertainty.max() > 0.05 and 0 < st.table()["selected"].mean() < 1
 
 
+def test_an_ensemble_that_a_rule_names_is_read_each_in_its_own_form():
+    members = [dense(3, None, LOGITS, 1), dense(3, "softmax", None, 2)]
+    found = []
+    for passes, teachers in ((members, None), (None, members)):
+        st = kas.SelfTraining(POOL, kas.rules.Uncertainty(1.0, passes), start_epoch=0, teachers=teachers)
+        run(st, epochs=1)
+        found.append(said(st))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    with pytest.raises(ValueError, match="`passes` must be models that predict .*3 classes; .*4 classes"):
+        run(kas.SelfTraining(POOL, kas.rules.Uncertainty(1.0, [dense(4)] * 2), start_epoch=0), epochs=1)
+
+
 def test_soft_labels_are_the_mean():
     teachers = [dense(3, None, LOGITS, 1), dense(3, "softmax", None, 2)]
     st = kas.SelfTraining(POOL, ALL, start_epoch=0, teachers=teachers, labels="soft")
