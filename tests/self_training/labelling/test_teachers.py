@@ -184,7 +184,7 @@ def test_yes_or_no_by_one_unit_or_by_two():
 
 def test_several_inputs_in_uint8_and_rows_that_are_not_finite():
     def parts(x):
-        return {"left": (100 * np.abs(x[:, :2])).astype("uint8"), "right": x[:, 2:]}
+        return {"left": (100 * np.abs(x[:, :2])).astype("uint8"), "right": x[:, 2:].copy()}
 
     def made(units, activation, loss):
         inputs = {"left": keras.Input((2,), name="left", dtype="uint8"), "right": keras.Input((1,), name="right")}
