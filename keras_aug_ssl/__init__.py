@@ -59,6 +59,7 @@ from keras_aug_ssl.recipes import robust_self_training as robust_self_training
 from keras_aug_ssl.self_training import SelfTrainer as SelfTrainer
 from keras_aug_ssl.self_training import SelfTraining as SelfTraining
 from keras_aug_ssl.self_training import UnlabeledPool as UnlabeledPool
+from keras_aug_ssl.self_training import embed as embed
 from keras_aug_ssl.self_training.labelling import calibration as calibration
 
 __version__ = "0.1.0"

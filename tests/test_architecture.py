@@ -14,7 +14,7 @@ PACKAGE = ROOT / "keras_aug_ssl"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TEXTS = sorted(
     path
-    for folder in ("keras_aug_ssl", "tests", "benchmarks", "notebooks")
+    for folder in ("keras_aug_ssl", "tests", "benchmarks", "notebooks", "docs")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".ipynb", ".md", ".json"}
 ) + [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "setup.cfg", ".ci/run")]

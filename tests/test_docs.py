@@ -1,4 +1,4 @@
-"""Every example in the documentation runs: the docstrings of the package and the Python blocks of the README."""
+"""Every example in the documentation runs: the docstrings of the package and the Python blocks of README and guides."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     assert not runner.failures, "".join(report)
 
 
-def test_readme_blocks_run_in_order(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    namespace: dict[str, object] = {"__name__": "readme"}
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S)
+    namespace: dict[str, object] = {"__name__": "page"}
     for number, block in enumerate(blocks, 1):
-        exec(compile(block, f"README.md, Python block {number}", "exec"), namespace)
+        exec(compile(block, f"{page}, Python block {number}", "exec"), namespace)

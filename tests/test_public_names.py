@@ -33,7 +33,7 @@ NAMES = {
     "rules": """
         Both Context Decided Entropy FlexThreshold FreeThreshold LowVariance Margin Prediction Rows Rule SoftWeight
         TargetPrecision Threshold TopFraction TopK Uncertainty""",
-    "self_training": "SelfTrainer SelfTraining UnlabeledPool",
+    "self_training": "SelfTrainer SelfTraining UnlabeledPool embed",
     "testing": """
         ATTACK_LAWS CONSISTENCY_LAWS LAYER_LAWS RULE_LAWS check_attack check_consistency check_layer check_rule
         hidden_names""",
@@ -42,8 +42,8 @@ AT_THE_TOP = """
     APGD AdaMatch AdversarialNoise AdversarialTraining AttackResult AugMixLoss AutoAttack BIM Boundary CarliniWagner
     ConsistencyModel DDN DeepFool FAB FGSM FMN FixMatch FlexMatch FreeMatch MeanTeacher MixMatch PiModel PseudoLabel
     SoftMatch UDA VAT GaussianNoise HopSkipJump MomentumFGSM PGD Pipeline RandomFGSM RobustAccuracy RobustnessReport
-    SelfTrainer SelfTraining SpatialAttack Square UniversalPerturbation UnlabeledPool certify evaluate_robustness fgsm
-    input_gradient robust robust_self_training saliency"""
+    SelfTrainer SelfTraining SpatialAttack Square UniversalPerturbation UnlabeledPool certify embed evaluate_robustness
+    fgsm input_gradient robust robust_self_training saliency"""
 
 
 def public(module: types.ModuleType) -> set[str]:

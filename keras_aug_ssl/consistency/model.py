@@ -107,7 +107,7 @@ class ConsistencyModel(Wrapper):
         self.views = Views() if views is None else views
         self.consistency = ConsistencyLoss() if loss is None else loss
         rule = self.selector.rule
-        if rule is not None and rule.passes is not None and self.labeller.views < 2:
+        if rule is not None and rule.spreads and self.labeller.views < 2:
             expected = "one of several views, Labeller(views=2), for a rule that measures how far they spread"
             checks.fail(owner, "labeller", expected, self.labeller.views)
         self.joint = bool(joint)
@@ -278,7 +278,7 @@ class ConsistencyModel(Wrapper):
                 "Numbers have no confidence: PiModel, MeanTeacher and VAT take all rows.",
             )  # fmt: skip
         uncertainty = None
-        if rule is not None and rule.passes is not None:
+        if rule is not None and rule.spreads:
             deviation = tf.math.reduce_std(found, axis=0)
             top = tf.one_hot(tf.argmax(trusted, axis=-1), trusted.shape[-1])
             uncertainty = tf.reduce_sum(top * deviation, axis=-1) if head.single else tf.reduce_max(deviation, axis=-1)

@@ -110,7 +110,7 @@ class Selector:
         None for a rule without running averages, whose level never changes, and for one that goes by other rows or by
         several predictions of one.
         """
-        if not tf.nest.flatten(averages) or not self.rule.by_row or self.rule.passes is not None:
+        if not tf.nest.flatten(averages) or not self.rule.by_row or self.rule.spreads:
             return None
         low, high = np.full(num_classes, 1.0 / num_classes), np.ones(num_classes)
         never, always = ~self._taken(high, averages, prior), self._taken(low, averages, prior)

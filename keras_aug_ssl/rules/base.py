@@ -24,7 +24,7 @@ class Prediction(NamedTuple):
     Attributes:
         probabilities: (N, K) of classes; (N, K) independent ones for several labels; (N, D) numbers for regression.
         row: (N,) int64 positions of the rows in the pool.
-        uncertainty: (N,) standard deviation over several passes; None where there was one pass.
+        uncertainty: (N,) standard deviation over several teachers or passes; None where there was one prediction.
         several: the probabilities are of several labels.
     """
 
@@ -92,9 +92,14 @@ class Rule:
     by_row = False
     needs_holdout = False
     reads_numbers = False
-    passes: Any = None  # how to get `Prediction.uncertainty`: a number of dropout passes, or models; None does without
+    passes: Any = None  # how to get `Prediction.uncertainty` where one model labels: a number of passes, or models
     view: Any = None
     width = 1  # columns of the score
+
+    @property
+    def spreads(self) -> bool:
+        """Whether the rule goes by `Prediction.uncertainty`, so that one prediction of a row doesn't do."""
+        return self.passes is not None
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns (N, S) float32 scores from each row by itself."""
@@ -181,7 +186,8 @@ class Both(Rule):
         for name, rule in (("first", first), ("second", second)):
             if not isinstance(rule, Rule):
                 checks.fail("Both", name, "a rule", rule, error=TypeError)
-        if first.passes is not None and second.passes is not None:
+        asking = [rule for rule in (first, second) if rule.spreads]
+        if len(asking) == 2:
             checks.fail(
                 "Both", "second", "a rule that makes no passes, since `first` does", second,
                 "Combine one rule that makes passes with others.",
@@ -191,9 +197,13 @@ class Both(Rule):
         self.by_row = first.by_row and second.by_row
         self.needs_holdout = first.needs_holdout or second.needs_holdout
         self.reads_numbers = first.reads_numbers and second.reads_numbers
-        source = first if first.passes is not None else second
-        self.passes, self.view = source.passes, source.view
+        self.passes, self.view = (asking[0].passes, asking[0].view) if asking else (None, None)
         self.width = first.width + second.width
+
+    @property
+    def spreads(self) -> bool:
+        """Whether either of them goes by several predictions of a row."""
+        return self.first.spreads or self.second.spreads
 
     def score(self, prediction: Prediction) -> tf.Tensor:
         """Returns the scores of both, side by side."""

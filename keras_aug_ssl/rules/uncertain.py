@@ -19,20 +19,26 @@ class Spread(Rule):
 
     Args:
         passes: predictions with dropout, >= 2; or the models of an ensemble, whose weights are not part of the
-            configuration.
+            configuration. None takes what is there: where several teachers label, how far they spread, which costs
+            nothing more, else 10 predictions.
         view: an augmentation applied to the inputs, anew for each pass, instead of dropout; None for dropout.
     """
 
     reads_numbers = True
 
-    def __init__(self, passes: int | Sequence[keras.Model], view: Callable[..., Any] | None) -> None:
+    @property
+    def spreads(self) -> bool:
+        """True: one prediction has no spread."""
+        return True
+
+    def __init__(self, passes: int | Sequence[keras.Model] | None, view: Callable[..., Any] | None) -> None:
         owner = type(self).__name__
         if isinstance(passes, (list, tuple)):
             if len(passes) < 2 or not all(isinstance(model, keras.Model) for model in passes):
                 checks.fail(owner, "passes", "a number >= 2, or at least two Keras models", passes, error=TypeError)
             self.passes: Any = tuple(passes)
         else:
-            self.passes = checks.integer(owner, "passes", passes, 2)
+            self.passes = None if passes is None else checks.integer(owner, "passes", passes, 2)
         if view is not None and not callable(view):
             checks.fail(owner, "view", "an augmentation, or None", view, error=TypeError)
         self.view = view
@@ -49,7 +55,7 @@ class Spread(Rule):
     def get_config(self) -> dict[str, Any]:
         """Returns passes and view."""
         passes = self.passes
-        if not isinstance(passes, int):
+        if isinstance(passes, tuple):
             passes = [keras.saving.serialize_keras_object(model) for model in passes]
         return {"passes": passes, "view": keras.saving.serialize_keras_object(self.view)}
 
@@ -57,7 +63,7 @@ class Spread(Rule):
     def from_config(cls, config: dict[str, Any]) -> Spread:
         """Makes the rule, with its models and its view."""
         restored = dict(config)
-        if not isinstance(config["passes"], int):
+        if isinstance(config["passes"], (list, tuple)):
             restored["passes"] = [keras.saving.deserialize_keras_object(model) for model in config["passes"]]
         return cls(**(restored | {"view": keras.saving.deserialize_keras_object(config["view"])}))
 
@@ -74,7 +80,8 @@ class Uncertainty(Spread):
         limit: largest standard deviation of the predicted class's probability over the passes, >= 0; for several labels
             of any one's, for regression in the unit of the target.
         passes: predictions with dropout, >= 2; or the models of an ensemble, whose weights are not part of the
-            configuration.
+            configuration. None takes what is there: where several teachers label, how far they spread, which costs
+            nothing more, else 10 predictions.
         view: an augmentation applied to the inputs, anew for each pass, instead of dropout; None for dropout.
 
     Example:
@@ -90,7 +97,7 @@ class Uncertainty(Spread):
     def __init__(
         self,
         limit: float = 0.05,
-        passes: int | Sequence[keras.Model] = 10,
+        passes: int | Sequence[keras.Model] | None = None,
         view: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__(passes, view)
@@ -114,7 +121,8 @@ class LowVariance(Spread):
     Args:
         fraction: share of the pool in the first round, in (0, 1].
         passes: predictions with dropout, >= 2; or the models of an ensemble, whose weights are not part of the
-            configuration.
+            configuration. None takes what is there: where several teachers label, how far they spread, which costs
+            nothing more, else 10 predictions.
         view: an augmentation applied to the inputs, anew for each pass, instead of dropout; None for dropout.
         step: added to the share each round, up to all; in [0, 1].
 
@@ -128,7 +136,7 @@ class LowVariance(Spread):
     def __init__(
         self,
         fraction: float = 0.2,
-        passes: int | Sequence[keras.Model] = 10,
+        passes: int | Sequence[keras.Model] | None = None,
         view: Callable[..., Any] | None = None,
         step: float = 0.0,
     ) -> None:

@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,10 +19,11 @@ from keras_aug_ssl.rules import Decided, LowVariance, Rule, TopFraction
 from keras_aug_ssl.rules.choice import as_choice
 from keras_aug_ssl.self_training.books.backup import ANEW, Backup, Damaged, State, numbered, unnumbered
 from keras_aug_ssl.self_training.books.books import Books
-from keras_aug_ssl.self_training.books.identity import identity_of_model
+from keras_aug_ssl.self_training.books.identity import identity_of_model, identity_of_teachers
 from keras_aug_ssl.self_training.feeding.feeder import Board, Published, TrainingSet
 from keras_aug_ssl.self_training.feeding.labeled import Labeled
 from keras_aug_ssl.self_training.feeding.training_set import make_training_set
+from keras_aug_ssl.self_training.labelling import ensemble
 from keras_aug_ssl.self_training.labelling.labeller import Labeller
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.report import Outcome
@@ -44,6 +45,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     What makes it help is that the model labels the rows as they are and learns on a harder view: what it is sure of
     teaches it nothing new on the same one. With an augmentation `training_set` also hides a patch of pseudo-labeled
     images; for other data give it a harder `augment_pseudo`.
+
+    Other models may label instead: `teachers`. What several models, each fine-tuned in its own way, agree on is more
+    often right than what one is sure of (Zhang et al., arXiv 2503.09707).
 
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
@@ -74,6 +78,12 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         holdout: `(x, y)` rows that are not trained on and their classes, for `TargetPrecision`, for
             `temperature="calibrated"`, and to raise an alarm where the labels are too poor to learn from.
         teacher: `"current"` weights label, or their `"average"`, which the optimizer keeps (`use_ema=True`).
+        teachers: list of trained models that label in place of the model in training, by the mean of their
+            probabilities, or of their numbers. The model in training is one of them only where it is in the list:
+            `teachers=[model, other]`. Each may end in logits or in probabilities, by its own compiled loss, else its
+            last activation; all take the pool's rows and know the same classes. How far several spread, the standard
+            deviation of the predicted class's probability, is the rows' `uncertainty`, and what `rules.Uncertainty()`
+            and `rules.LowVariance()` go by. Each selection costs a prediction of the pool by each of them.
         on_alarm: what happens when a selection looks wrong: `"warn"` says so; `"pause"` also leaves the pool as it was;
             `"rollback"` also takes model, optimizer and pool back to before the last selection that was accepted.
         backup_dir: directory for the state of the run, one for each run. `fit` called again after a crash continues
@@ -119,6 +129,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         oracle: Any = None,
         holdout: tuple[Any, Any] | None = None,
         teacher: str = "current",
+        teachers: Sequence[keras.Model] | None = None,
         on_alarm: str = "warn",
         backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -129,6 +140,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
             kind=kind,
         )  # fmt: skip
         self._labeller = Labeller(OWNER, pool, choice, oracle, holdout)
+        self._teachers = ensemble.checked(OWNER, teachers)
         self._start_is_given = start_epoch is not None
         self.start_epoch = START_EPOCH if start_epoch is None else checks.integer(OWNER, "start_epoch", start_epoch, 0)
         self.every = checks.integer(OWNER, "every", every, 1)
@@ -216,7 +228,7 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
                 "Other processes don't see what is selected; several threads do: workers=2.",
             )  # fmt: skip
         self._was_idle = self._finished_epochs is not None and not self._labeller.books.round
-        self._labeller.use(self.model, feeder.labeled, feeder.batch_size)
+        self._labeller.use(self.model, feeder.labeled, feeder.batch_size, self._teachers)
         self._board.was_read = False
         self._starting = True
         state = None if self._backup is None else self._backup.begin(self._run(feeder))
@@ -328,7 +340,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         if self._begun is None or self._begun[0] is not self.model:
             self._begun = self.model, identity_of_model(self.model)
         options = (self.start_epoch, self.every, self.max_iter, self.on_alarm)
-        return self._begun[1] | self._labeller.identity(feeder, options=options)
+        average = self._labeller.choice.average
+        teachers = {} if self._teachers is None else identity_of_teachers(self._teachers, self.model, average)
+        return self._begun[1] | self._labeller.identity(feeder, options=options) | teachers
 
     def _labeled(self) -> Labeled:
         return self._feeder().labeled

@@ -1,4 +1,4 @@
-"""Rounds of training with weights made anew: a teacher labels, a student learns, and becomes the next teacher."""
+"""Rounds of training with weights made anew: teachers label, students learn, and become the next teachers."""
 
 from __future__ import annotations
 
@@ -41,13 +41,17 @@ class SelfTrainer(Outcome):
     Labeling (arXiv 2001.06001) and, with `labels="soft"`, Noisy Student (arXiv 1911.04252). It
     costs `rounds` + 1 trainings; where one has to do, use the callback `SelfTraining`.
 
+    With several ways to build a model, each round trains one of each, and the mean of what they say labels the pool for
+    the next; how far they spread is the rows' uncertainty, as with `SelfTraining(teachers=...)`. To predict with all,
+    average over `models_`.
+
     Args:
-        build_model: returns a compiled model; called for every training, with its number, from 0, if it has an
-            argument without a default. Seed its initial weights for runs that can be repeated.
+        build_model: returns a compiled model; called for every round, with its number, from 0, if it has an argument
+            without a default. Seed its initial weights for runs that can be repeated. Or a list of such functions.
         select: a rule, or a function from (N, K) probabilities to (N,) weights. None is `TopFraction(0.2, step=0.2)`:
             everything after five rounds; `Decided()` for several labels, `LowVariance(0.2, step=0.2)` for numbers.
         rounds: labellings, each followed by a training; >= 0.
-        reinitialize: True builds a model for every training; False trains one on.
+        reinitialize: True builds models for every round; False trains the first ones on.
         labels: `"hard"`, the most probable class, or `"soft"`, the probabilities.
         weight: of a pseudo-labeled row relative to a labeled one; a number > 0, or a function of the round.
         temperature: divides the logits before the rule sees them. None is 1; `"calibrated"` finds it on `holdout`.
@@ -58,10 +62,12 @@ class SelfTrainer(Outcome):
         backup_dir: directory for the state after each training; `fit` called again after a crash continues there.
 
     Attributes, besides `SelfTraining`'s `transduction_`, `labeled_iter_`, `n_iter_` and `termination_condition_`:
-        model_: the model of the best round by validation; of the last one without validation data.
-        best_round_: its number; 0 was trained on labeled rows only.
-        scores_: list of what each training reached on the validation data, as `Model.evaluate` gives it.
-        history_: list of each training's `History.history`.
+        models_: list of the best model of each builder by validation; without validation data the last round's.
+        model_: the best of them; without validation data the first.
+        best_round_: the number of the round it was trained in; in round 0 on labeled rows only.
+        scores_: list of what each training reached on the validation data, as `Model.evaluate` gives it: round after
+            round, and in a round builder after builder.
+        history_: list of each training's `History.history`, in the same order.
 
     Example:
         >>> import keras
@@ -79,7 +85,7 @@ class SelfTrainer(Outcome):
 
     def __init__(
         self,
-        build_model: Callable[..., keras.Model],
+        build_model: Callable[..., keras.Model] | Sequence[Callable[..., keras.Model]],
         select: Rule | Callable[[np.ndarray], Any] | None = None,
         *,
         rounds: int = 5,
@@ -92,12 +98,15 @@ class SelfTrainer(Outcome):
         holdout: tuple[Any, Any] | None = None,
         backup_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        if not callable(build_model):
-            checks.fail(OWNER, "build_model", "a function that returns a compiled model", build_model, error=TypeError)
+        builders: Any = build_model if isinstance(build_model, (list, tuple)) else [build_model]
+        self._builders: list[Callable[..., keras.Model]] = list(builders)
+        if not self._builders or not all(map(callable, self._builders)):
+            expected = "a function that returns a compiled model, or a list of such functions"
+            checks.fail(OWNER, "build_model", expected, build_model, error=TypeError)
         self._choice = as_choice(
             OWNER, select, DEFAULTS, labels=labels, weight=weight, temperature=temperature, prior=prior, kind=kind
         )
-        self._build_model, self._holdout = build_model, holdout
+        self._holdout = holdout
         self.rounds = checks.integer(OWNER, "rounds", rounds, 0)
         self.reinitialize = bool(reinitialize)
         self._backup = None if backup_dir is None else Backup(backup_dir, OWNER)
@@ -141,19 +150,20 @@ class SelfTrainer(Outcome):
         self._labeller = Labeller(OWNER, pool, self._choice, oracle, self._holdout)
         self._board = Board()
         self._feeder = make_training_set(OWNER, self._choice, self._labeller.pool, self._board, x, y, **feeding)
-        self._run = _Run()
-        model = self._model(0)
-        state = None if self._backup is None else self._backup.begin(self._identity(model, epochs))
+        self._run, count = _Run(), len(self._builders)
+        models = [self._model(place, 0) for place in range(count)]
+        self._use(models)
+        state = None if self._backup is None else self._backup.begin(self._identity(models, epochs))
         if state is not None:
-            model = self._resume(state, model)
-        for number in range(self._run.finished, self.rounds + 1):
-            if number:
-                self._check_finite(number - 1)
-                for alarm in self._labeller.run_round(verbose=verbose == 1):
-                    warnings.warn(str(alarm), stacklevel=2)
-                if self.reinitialize:
-                    model = self._model(number)
-            self._labeller.use(model, self._feeder.labeled, self._feeder.batch_size)
+            models = self._resume(state, models)
+        for number in range(self._run.finished, count * (self.rounds + 1)):
+            round, place = divmod(number, count)
+            if round and not place:
+                self._label(models, verbose == 1)
+            if round and self.reinitialize:
+                models[place] = self._model(place, round)
+            model = models[place]
+            self._use([model])
             publisher = _Publisher(self._labeller, self._feeder, self._board, number * epochs)
             # A task that prepares its inputs in a fit of its own takes tf.data, and no PyDataset.
             own: dict[str, Any] = {"x": self._feeder}
@@ -166,21 +176,28 @@ class SelfTrainer(Outcome):
                 validation_data=validation_data,
                 verbose=verbose,
             )
-            self._run.add(model, _plain(history.history), validation_data)
-            self.model_ = model if self._run.best_model is None else self._run.best_model
+            self._run.add(place, model, _plain(history.history), validation_data)
+            self.models_ = [
+                models[each] if best.model is None else best.model for each, best in enumerate(self._run.bests)
+            ]
             if self._backup is not None:
-                self._save(self._backup, model)
-        self.model_ = self._best(model)
+                self._save(self._backup, models if not self.reinitialize else models[: place + 1])
+        self.models_ = [self._best(place, models[place]) for place in range(count)]
         if self._backup is not None:
             self._backup.clear()
         return self
 
     def __getattr__(self, name: str) -> Any:
         """Says, of what `fit` makes, that it has not been called."""
-        made = ("_labeller", "_feeder", "_run", "model_")
+        made = ("_labeller", "_feeder", "_run", "models_")
         if "_run" not in vars(self) and (name in made or hasattr(type(self), name)):
             raise AttributeError(f"{OWNER}: nothing is known before `fit`. Call fit(x, y, pool) first.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def model_(self) -> keras.Model:
+        """The best of `models_`."""
+        return self.models_[self._run.best_place]
 
     @property
     def history_(self) -> list[dict[str, list[float]]]:
@@ -194,31 +211,44 @@ class SelfTrainer(Outcome):
 
     @property
     def best_round_(self) -> int:
-        """Number of the round whose model was kept."""
-        return self._run.best
+        """Number of the round in which `model_` was trained."""
+        return self._run.bests[self._run.best_place].number // len(self._builders)
 
-    def _check_finite(self, number: int) -> None:
-        """Raises when a training diverged whose model is to label next."""
-        if not math.isfinite(self._run.histories[number].get("loss", [0.0])[-1]):
-            checks.fail(
-                OWNER, "build_model", "a model whose loss stays finite in training", f"NaN in training {number}",
-                "Lower its learning rate. The best model before is in model_.",
-            )  # fmt: skip
+    def _use(self, models: list[keras.Model]) -> None:
+        """Builds and checks models of one round, the first of which is read; and lets them label from now on."""
+        self._labeller.use(models[0], self._feeder.labeled, self._feeder.batch_size, models)
 
-    def _best(self, last: keras.Model) -> keras.Model:
-        """The model of the best round, with the weights it had then."""
-        run = self._run
-        if run.best_model is None:  # it was trained before an interruption
-            run.best_model = last if not self.reinitialize or run.best == run.finished - 1 else self._model(run.best)
-            self._labeller.use(run.best_model, self._feeder.labeled, self._feeder.batch_size)  # builds it
-        run.best_model.set_weights(run.best_weights)  # trained on since, if it is the one model of all rounds
-        return run.best_model
+    def _label(self, models: list[keras.Model], verbose: bool) -> None:
+        """Lets the models of the last round label, unless a training of theirs diverged."""
+        finished = self._run.finished
+        for number in range(finished - len(models), finished):
+            if not math.isfinite(self._run.histories[number].get("loss", [0.0])[-1]):
+                checks.fail(
+                    OWNER, "build_model", "a model whose loss stays finite in training", f"NaN in training {number}",
+                    "Lower its learning rate. The best model before is in model_.",
+                )  # fmt: skip
+        self._use(models)
+        for alarm in self._labeller.run_round(verbose=verbose):
+            warnings.warn(str(alarm), stacklevel=3)
 
-    def _model(self, number: int) -> keras.Model:
-        parameters = parameters_of(self._build_model).values()
-        # One with a default means something else: a width, a rate.
-        asks = any(each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD for each in parameters)
-        model = self._build_model(number) if asks else self._build_model()
+    def _best(self, place: int, last: keras.Model) -> keras.Model:
+        """A builder's best model, with the weights it had then."""
+        best = self._run.bests[place]
+        if best.model is None:  # it was trained before an interruption
+            round, newest = best.number // len(self._builders), self._run.finished // len(self._builders) - 1
+            best.model = last if not self.reinitialize or round == newest else self._model(place, round)
+            self._use([best.model])  # builds it
+        best.model.set_weights(best.weights)  # trained on since, if it is the one model of all rounds
+        return best.model
+
+    def _model(self, place: int, round: int) -> keras.Model:
+        build = self._builders[place]
+        # An argument with a default means something else: a width, a rate.
+        asks = any(
+            each.default is each.empty and each.kind <= each.POSITIONAL_OR_KEYWORD
+            for each in parameters_of(build).values()
+        )
+        model = build(round) if asks else build()
         if not isinstance(model, keras.Model):
             checks.fail(OWNER, "build_model", "a function that returns a compiled model", model, error=TypeError)
         return model
@@ -226,55 +256,80 @@ class SelfTrainer(Outcome):
     def _labeled(self) -> Labeled:
         return self._feeder.labeled
 
-    def _save(self, backup: Backup, model: keras.Model) -> None:
-        books, run = self._labeller.books, self._run
-        arrays = books.arrays() | numbered("model", training_state(model)) | numbered("best", run.best_weights)
-        facts = books.numbers() | {"scores": run.scores, "histories": run.histories, "best": run.best}
+    def _save(self, backup: Backup, models: list[keras.Model]) -> None:
+        """Saves the books, the builders' best weights, and the models that the rest of the run needs."""
+        books, run, arrays = self._labeller.books, self._run, self._labeller.books.arrays()
+        for place, model in enumerate(models):
+            arrays |= numbered(f"model {place}", training_state(model))
+        for place, best in enumerate(run.bests):
+            arrays |= numbered(f"best {place}", best.weights)
+        bests = [best.number for best in run.bests]
+        facts = books.numbers() | {"scores": run.scores, "histories": run.histories, "bests": bests}
         backup.save(run.finished, facts, arrays)
 
-    def _identity(self, model: keras.Model, epochs: int) -> dict[str, str]:
-        self._labeller.use(model, self._feeder.labeled, self._feeder.batch_size)  # builds it
-        return identity_of_model(model) | self._labeller.identity(self._feeder, options=(epochs, self.reinitialize))
+    def _identity(self, models: list[keras.Model], epochs: int) -> dict[str, str]:
+        each = [identity_of_model(model) for model in models]
+        own = {name: " ".join(found[name] for found in each) for name in each[0]}
+        return own | self._labeller.identity(self._feeder, options=(epochs, self.reinitialize))
 
-    def _resume(self, state: State, model: keras.Model) -> keras.Model:
-        """Puts the books back and returns the model of the last finished training of an interrupted run."""
-        if state.epoch > self.rounds + 1:
+    def _resume(self, state: State, models: list[keras.Model]) -> list[keras.Model]:
+        """Puts the books back and returns the models of an interrupted run as they were after its last training."""
+        last, place = divmod(state.epoch - 1, len(models))
+        if last > self.rounds:
             checks.fail(
-                OWNER, "rounds", f"at least {state.epoch - 1}, which the run in `backup_dir` has finished", self.rounds,
-                ANEW,
-            )  # fmt: skip
-        if self.reinitialize:
-            model = self._model(state.epoch - 1)
-        self._labeller.use(model, self._feeder.labeled, self._feeder.batch_size)
-        set_training_state(model, unnumbered("model", state.arrays))
+                OWNER, "rounds", f"at least {last}, which the run in `backup_dir` has finished", self.rounds, ANEW
+            )
+        if self.reinitialize and last:
+            models = [*(self._model(each, last) for each in range(place + 1)), *models[place + 1 :]]
+        self._use(models)
+        for each, model in enumerate(models[: place + 1] if self.reinitialize else models):
+            set_training_state(model, unnumbered(f"model {each}", state.arrays))
         self._labeller.books = Books.restored(state.arrays, state.facts)
-        best = unnumbered("best", state.arrays)
-        self._run = _Run(state.facts["histories"], state.facts["scores"], state.facts["best"], best)
-        return model
+        bests = [
+            _Best(number, unnumbered(f"best {each}", state.arrays)) for each, number in enumerate(state.facts["bests"])
+        ]
+        self._run = _Run(state.facts["histories"], state.facts["scores"], bests)
+        return models
+
+
+@dataclasses.dataclass
+class _Best:
+    """A builder's best training: its number, the weights then, and the model unless it was trained before a kill."""
+
+    number: int
+    weights: list[np.ndarray]
+    model: keras.Model | None = None
 
 
 @dataclasses.dataclass
 class _Run:
-    """What the finished trainings gave."""
+    """What the finished trainings gave; a best one of each builder."""
 
     histories: list[dict[str, list[float]]] = dataclasses.field(default_factory=list)
     scores: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    best: int = 0
-    best_weights: list[np.ndarray] = dataclasses.field(default_factory=list)
-    best_model: keras.Model | None = None
+    bests: list[_Best] = dataclasses.field(default_factory=list)
 
     @property
     def finished(self) -> int:
         return len(self.histories)
 
-    def add(self, model: keras.Model, history: dict[str, list[float]], validation_data: Any) -> None:
-        """Enters a training; without validation data the last one is the best."""
-        number = self.finished
+    @property
+    def best_place(self) -> int:
+        """Which builder's best is the best of all; without validation data the first one's."""
+        if not self.scores:
+            return 0
+        merits = [_merit(self.scores[best.number]) for best in self.bests]
+        return merits.index(max(merits))
+
+    def add(self, place: int, model: keras.Model, history: dict[str, list[float]], validation_data: Any) -> None:
+        """Enters a builder's training; without validation data the last one is its best."""
+        number, known = self.finished, place < len(self.bests)
         self.histories.append(history)
         if validation_data is not None:
             self.scores.append(_evaluate(model, validation_data))
-        if validation_data is None or number == 0 or _merit(self.scores[-1]) > _merit(self.scores[self.best]):
-            self.best, self.best_weights, self.best_model = number, model.get_weights(), model
+            if known and not _merit(self.scores[-1]) > _merit(self.scores[self.bests[place].number]):
+                return
+        self.bests[place : place + 1] = [_Best(number, model.get_weights(), model)]
 
 
 class _Publisher(keras.callbacks.Callback):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
-from tests.helpers import clusters, equal_weights, network
+from tests.helpers import LOGITS, clusters, equal_weights, network
 
 X, Y, POOL, HIDDEN = clusters()
 FEEDING = {"epochs": 3, "batch_size": 8, "steps": 6}
@@ -21,9 +21,10 @@ def build(number):
 
 
 def trained(build_model=build, **options):
-    fitting = {name: options.pop(name) for name in ("validation_data", "oracle", "callbacks") if name in options}
+    names = ("validation_data", "oracle", "callbacks", "epochs")
+    fitting = FEEDING | {name: options.pop(name) for name in names if name in options}
     trainer = kas.SelfTrainer(build_model, **({"rounds": 3} | options))
-    return trainer.fit(X, Y, POOL, **FEEDING, **fitting)
+    return trainer.fit(X, Y, POOL, **fitting)
 
 
 def test_a_curriculum_over_the_rounds():
@@ -135,9 +136,105 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def several(rate=0.05):
+    """Two ways to build a model: one with logits, one with a softmax and dropout."""
+
+    def linear(number):
+        start = keras.initializers.GlorotUniform(number)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, kernel_initializer=start)])
+        model.compile(keras.optimizers.Adam(rate), LOGITS, metrics=["accuracy"])
+        return model
+
+    return [linear, build]
+
+
+def four_classes():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    model.compile("adam", LOGITS)
+    return model
+
+
+def test_the_models_of_a_round_label_together_for_the_next():
+    trainer = trained(several(), rounds=1, select=kas.rules.Uncertainty(0.05))
+    first = trained(several(), rounds=0)
+    each = np.stack([first.models_[0].predict(POOL, verbose=0), first.models_[1].predict(POOL, verbose=0)])
+    each[0] = np.exp(each[0]) / np.exp(each[0]).sum(axis=1, keepdims=True)
+    label, table = each.mean(axis=0).argmax(axis=1), trainer.table()
+    np.testing.assert_array_equal(table["label"][table["selected"]], label[table["selected"]])
+    np.testing.assert_allclose(table["uncertainty"], each.std(axis=0)[np.arange(len(POOL)), label], atol=1e-5)
+    assert 0 < table["selected"].sum() < len(POOL)
+    assert [len(history["loss"]) for history in trainer.history_] == [3] * 4
+    assert [each["n_pseudo"][-1] for each in trainer.history_] == [0, 0] + [table["selected"].sum()] * 2
+
+
+def test_each_builders_best_model_is_kept():
+    trainer = trained(several(), validation_data=(POOL, HIDDEN), rounds=1)
+    assert len(trainer.scores_) == 4 and len(trainer.models_) == 2
+    for place, model in enumerate(trainer.models_):
+        best = max(score["accuracy"] for score in trainer.scores_[place::2])
+        assert model.evaluate(POOL, HIDDEN, verbose=0, return_dict=True)["accuracy"] == pytest.approx(best)
+    accuracies, place = [score["accuracy"] for score in trainer.scores_], trainer.models_.index(trainer.model_)
+    assert accuracies[2 * trainer.best_round_ + place] == max(accuracies)
+    last = trained(several(), rounds=1)
+    assert last.best_round_ == 1 and last.model_ is last.models_[0]
+    alone = trained(rounds=0)
+    assert alone.models_ == [alone.model_]
+
+
+@pytest.mark.parametrize(("reinitialize", "ats"), [(True, [4, 7]), (False, [6])])
+def test_killed_between_or_inside_trainings_of_a_round(tmp_path, reinitialize, ats):
+    class Fail(keras.callbacks.Callback):
+        def __init__(self, at):
+            super().__init__()
+            self.left = at
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    options = {"validation_data": (POOL, HIDDEN), "rounds": 1, "reinitialize": reinitialize, "epochs": 2}
+    whole = trained(several(), **options)
+    for at in ats:
+        fail = Fail(at)
+        with pytest.raises(KeyboardInterrupt):
+            trained(several(), backup_dir=tmp_path, callbacks=[fail], **options)
+        resumed = trained(several(), backup_dir=tmp_path, **options)
+        for one, other in zip(whole.models_, resumed.models_, strict=True):
+            assert equal_weights(one, other)
+        assert resumed.scores_ == whole.scores_ and resumed.best_round_ == whole.best_round_
+        assert str(resumed.history_) == str(whole.history_)
+        for column in whole.table().columns:
+            np.testing.assert_array_equal(resumed.table()[column], whole.table()[column])
+
+
+def test_a_killed_run_goes_on_with_the_same_builders_only(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(several(), backup_dir=tmp_path, callbacks=lambda: [Stop()])
+    for others in (several()[::-1], several()[:1], several(0.1)):
+        with pytest.raises(ValueError, match="Theirs had another"):
+            trained(others, backup_dir=tmp_path)
+
+
+class Stop(keras.callbacks.Callback):
+    begun = 0
+
+    def on_train_begin(self, logs=None):
+        Stop.begun += 1
+        if Stop.begun == 2:
+            raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
+        (lambda: kas.SelfTrainer([]), TypeError, "`build_model` must be a function.*or a list of such functions"),
+        (lambda: kas.SelfTrainer([build, 3]), TypeError, "`build_model` must be a function"),
+        (
+            lambda: kas.SelfTrainer([build, four_classes]).fit(X, Y, POOL),
+            ValueError,
+            "`teachers` must be models that predict .*3 classes; .*which predicts 4 classes",
+        ),
         (lambda: kas.SelfTrainer(3), TypeError, "`build_model` must be a function"),
         (lambda: kas.SelfTrainer(build, rounds=-1), ValueError, "`rounds` must be"),
         (lambda: kas.SelfTrainer(build, labels="x"), ValueError, "`labels` must be"),

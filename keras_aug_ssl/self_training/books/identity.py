@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +27,34 @@ def identity_of_model(model: keras.Model) -> dict[str, str]:
     return _digests(
         {"model": _layers(model), "optimizer": _plain(model.optimizer), "loss": _plain(model.loss)},
     )
+
+
+def identity_of_teachers(teachers: Sequence[keras.Model], model: keras.Model, average: bool) -> dict[str, str]:
+    """Returns a digest of teachers with their weights, but for what they share with the model in training.
+
+    Args:
+        teachers: built models.
+        model: what is trained.
+        average: the averages that their optimizers keep label.
+    """
+    own = {id(variable) for variable in [*model.variables, *model.optimizer.variables]}
+    found = []
+    for each in teachers:
+        kept = each.optimizer.variables if average else []
+        averages = [variable for variable in kept if id(variable) not in own]
+        found.append([*identity_of_weights(each, own), _plain(getattr(each, "loss", None)), _plain(averages)])
+    return _digests({"teacher": found})
+
+
+def identity_of_weights(model: keras.Model, left_out: Collection[int] = ()) -> Any:
+    """Returns what tells a trained model from others, as JSON takes it: layers, and weights but those left out.
+
+    Args:
+        model: any Keras model, built.
+        left_out: `id` of variables.
+    """
+    weights = [variable for variable in model.weights if id(variable) not in left_out]
+    return [_layers(model), _plain(weights)]
 
 
 def identity_of_run(choice: Choice, pool: UnlabeledPool, feeder: TrainingSet, **options: Any) -> dict[str, str]:

@@ -18,6 +18,7 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.rules import Context, Rule
 from keras_aug_ssl.rules.choice import as_rule
+from keras_aug_ssl.self_training.labelling.ensemble import Teacher, read_members
 from keras_aug_ssl.self_training.labelling.scoring import BATCH_SIZE, Scorer
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import ArraySource, Joined
@@ -127,7 +128,8 @@ def temperature(probabilities: Any, labels: Any) -> float:
     as in `Threshold`; ranks stay the same within a class only nearly, and selecting the k best hardly changes.
 
     Args:
-        probabilities: (M, K) predictions of rows that were not trained on, made with temperature 1.
+        probabilities: (M, K) predictions of rows that were not trained on, made with temperature 1; (T, M, K) of T
+            models, whose mean is to be right when each one's logits are divided by it.
         labels: (M,) their true classes, or (M, K) one-hot.
 
     Returns:
@@ -141,17 +143,22 @@ def temperature(probabilities: Any, labels: Any) -> float:
         >>> round(kas.calibration.temperature(np.array([[0.99, 0.01]] * 10), np.array([0] * 9 + [1])), 2)
         2.09
     """
-    probabilities, labels = _held_out("temperature", probabilities, labels)
-    logits = np.log(np.maximum(probabilities, 1e-30))
+    several = probabilities if np.ndim(probabilities) == 3 else [probabilities]
+    checked = [_held_out("temperature", each, labels) for each in several]
+    logits, labels = np.log(np.maximum([each for each, _ in checked], 1e-30)), checked[0][1]
     rows = np.arange(len(labels))
 
-    def loss(inverse: float) -> float:
+    def logs(inverse: float) -> np.ndarray:
+        """(M, K) logarithms of the mean probabilities."""
         scaled = logits * inverse
-        return float(np.mean(np.logaddexp.reduce(scaled, axis=1) - scaled[rows, labels]))
+        each = scaled - np.logaddexp.reduce(scaled, axis=2, keepdims=True)
+        return np.logaddexp.reduce(each, axis=0) - math.log(len(each))
+
+    def loss(inverse: float) -> float:
+        return float(-np.mean(logs(inverse)[rows, labels]))
 
     def confidence(inverse: float) -> float:
-        scaled = logits * inverse
-        return float(np.mean(np.exp(scaled.max(axis=1) - np.logaddexp.reduce(scaled, axis=1))))
+        return float(np.mean(np.exp(logs(inverse).max(axis=1))))
 
     likeliest, most = _minimum(loss, *SHARPNESS), (len(rows) + 1) / (len(rows) + 2)
     return 1.0 / (likeliest if confidence(likeliest) <= most else _crossing(confidence, most, *SHARPNESS))
@@ -287,7 +294,9 @@ def dry_run(
     if not outputs.single:
         checks.fail(owner, "model", "a classifier with one class a row", outputs.kind)
     prior, truth = class_prior(outputs, labels, owner), class_numbers(labels)
-    scorer = Scorer(owner, model, outputs, [rule], checks.integer(owner, "batch_size", batch_size, 1))
+    own = Teacher(model, outputs)
+    members = read_members(owner, [rule], own, inputs.arrays, labels)
+    scorer = Scorer(owner, [own], [rule], checks.integer(owner, "batch_size", batch_size, 1), members)
     known = scorer.predict(inputs, divisor), truth
     context = Context(prior, 1, known)
     alone = scorer.scan(pool, context, temperature=divisor)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.meaning.heads import BINARY, CLASSES, LABELS, NUMBERS
 from keras_aug_ssl.meaning.labels import class_numbers, decisions
 from keras_aug_ssl.rules import Context
@@ -23,14 +21,14 @@ from keras_aug_ssl.self_training.books.identity import identity_of_run
 from keras_aug_ssl.self_training.books.ledger import NEVER, NOT_FINITE
 from keras_aug_ssl.self_training.feeding.feeder import Selected, TrainingSet
 from keras_aug_ssl.self_training.feeding.labeled import Labeled
-from keras_aug_ssl.self_training.labelling import calibration, held_out
+from keras_aug_ssl.self_training.labelling import calibration, ensemble, held_out
+from keras_aug_ssl.self_training.labelling.ensemble import Teacher
 from keras_aug_ssl.self_training.labelling.held_out import HeldOut
 from keras_aug_ssl.self_training.labelling.scoring import Scorer, Scores
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import ArraySource, Subset
 from keras_aug_ssl.teaching import class_mix, guards
 from keras_aug_ssl.teaching.outputs import class_prior, read_outputs
-from keras_aug_ssl.teaching.teachers import averaged_weights, unchanged
 
 MOST_LABELED_CHECKED = 512
 
@@ -39,7 +37,7 @@ MOST_CLASSES_LOGGED = 20
 
 
 class Labeller:
-    """Labels a pool with a model and keeps the books.
+    """Labels a pool with one or more models and keeps the books.
 
     Args:
         owner: the class a user called, for errors.
@@ -61,13 +59,20 @@ class Labeller:
                 "Pass holdout=(x, y): rows that are not trained on.",
             )  # fmt: skip
 
-    def use(self, model: keras.Model, labeled: Labeled, batch_size: int) -> None:
-        """Takes the model that labels from now on.
+    def use(
+        self,
+        model: keras.Model,
+        labeled: Labeled,
+        batch_size: int,
+        teachers: Sequence[keras.Model] | None = None,
+    ) -> None:
+        """Takes the models that train and label from now on.
 
         Args:
-            model: a compiled model.
+            model: a compiled model, which is trained.
             labeled: the labeled rows, for their class mix and to check the model.
             batch_size: rows it is trained on at once, of which it is not asked more either.
+            teachers: who labels; None for the model itself.
         """
         self.outputs = read_outputs(self.owner, model, labeled.x, labeled.y, self.choice.kind)
         self.choice = self.choice.for_outputs(self.outputs.kind)
@@ -77,9 +82,13 @@ class Labeller:
         self._check_rules()
         if self._holdout is not None and self.outputs.single:
             self._holdout.check_classes(self.outputs.num_classes)
-        self._model, self._batch_size = model, batch_size
+        self._batch_size = batch_size
+        own, known = Teacher(model, self.outputs), (labeled.x, labeled.y, self.choice.kind)
+        self._teachers = ensemble.read_all(self.owner, "teachers", teachers or [model], own, *known)
+        self._check_passes()
+        members = ensemble.read_members(self.owner, self.choice.rules, own, *known)
         self._checked = _sample(self.owner, labeled, self.outputs.signed)
-        self._scorer = Scorer(self.owner, model, self.outputs, self.choice.rules, batch_size)
+        self._scorer = Scorer(self.owner, self._teachers, self.choice.rules, batch_size, members)
         if not self.books.round:
             self.begin()
 
@@ -146,7 +155,7 @@ class Labeller:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what is made anew by `use`: graphs can't be pickled, and a model has its own files."""
-        return {name: value for name, value in vars(self).items() if name not in ("_model", "_scorer")}
+        return {name: value for name, value in vars(self).items() if name not in ("_teachers", "_scorer")}
 
     def _check_rules(self) -> None:
         """Refuses rules that would take for confidences what are none."""
@@ -165,6 +174,15 @@ class Labeller:
                 f"predicts {kind}, not one class a row", CALIBRATED if calibrated else self.choice.select,
             )  # fmt: skip
 
+    def _check_passes(self) -> None:
+        """Refuses rules that ask for several predictions of each of several teachers."""
+        for name, rule in (("select", self.choice.select), ("relabel", self.choice.stay)):
+            if len(self._teachers) > 1 and rule is not None and (rule.passes is not None or rule.view is not None):
+                checks.fail(
+                    self.owner, name, "a rule without passes= and view=, since several teachers label", rule,
+                    "It goes by how far they spread, which costs nothing more: rules.Uncertainty(0.05).",
+                )  # fmt: skip
+
     @property
     def finished(self) -> bool:
         """Whether no further round can change anything: all rows are labeled for good."""
@@ -173,8 +191,7 @@ class Labeller:
     def run_round(self, verbose: bool = False) -> list[guards.Alarm]:
         """Scores the pool, selects, enters the result into the books, and returns what is suspicious about it."""
         books, choice = self.books, self.choice
-        teacher = averaged_weights(self.owner, self._model) if choice.average else contextlib.nullcontext()
-        with teacher:
+        with ensemble.averaged(self.owner, self._teachers if choice.average else []):
             temperature, holdout = self._calibration()
             self._estimate_mix(temperature)
             context = Context(self.prior, books.round + 1, holdout)
@@ -229,7 +246,7 @@ class Labeller:
             return float(temperature), None
         rows, labels = self._holdout.rows, self._holdout.labels
         if temperature == CALIBRATED:
-            temperature = calibration.temperature(self._scorer.predict(rows), labels)
+            temperature = calibration.temperature(self._scorer.predict_each(rows), labels)
         return float(temperature), (self._scorer.predict(rows, float(temperature)), labels)
 
     def _labels(self, scores: Scores, temperature: float) -> np.ndarray:
@@ -284,37 +301,16 @@ class Labeller:
         confidence, mix = float(np.mean(scores.confidence[scores.known])), counts / max(1, len(books.selected))
         facts = dataclasses.replace(facts, confidence=confidence, mix=mix, prior=prior)
         rows, classes = self._checked
-        route = calling.route_of(self._model, rows.arrays)
-        normalized = route not in calling.INFERENCE_ONLY and any(
-            isinstance(layer, keras.layers.BatchNormalization) for layer in self._model._flatten_layers()
-        )
-        narrow = facts.accepted >= guards.FEWEST_ROWS and guards.is_narrow(mix, prior)
-        if not (narrow or normalized):
-            return facts
-        predicted = self._scorer.predict(rows).argmax(axis=1)
-        if narrow and self.choice.prior is None:
+        if self.choice.prior is None and facts.accepted >= guards.FEWEST_ROWS and guards.is_narrow(mix, prior):
+            predicted = self._scorer.predict(rows).argmax(axis=1)
             pool, labeled = (
                 _counts(each, self.outputs.num_classes) for each in (scores.label[scores.known], predicted)
             )
             facts = dataclasses.replace(facts, skewed_pool=guards.is_skewed_pool(pool, labeled, prior))
-        if normalized:
-            facts = dataclasses.replace(
-                facts,
-                inference=float(np.mean(predicted == classes)),
-                training=float(np.mean(self._predicted_in_training(rows, route) == classes)),
-                labeled=len(classes),
-            )
+        right = ensemble.normalization(self._teachers, rows, classes, self._batch_size)
+        if right is not None:
+            facts = dataclasses.replace(facts, inference=right[0], training=right[1], labeled=len(classes))
         return facts
-
-    def _predicted_in_training(self, rows: ArraySource, route: calling.Route) -> np.ndarray:
-        """(N,) classes in training mode, in batches as nearly of the training's size as divides the rows evenly."""
-        pieces = np.array_split(np.arange(len(rows)), -(-len(rows) // self._batch_size))
-        found = []
-        with unchanged(self._model.non_trainable_variables):
-            for piece in pieces:
-                x = keras.tree.map_structure(tf.convert_to_tensor, rows.take(piece))
-                found.append(self.outputs.probabilities(route(self._model, x, True)).numpy().argmax(axis=1))
-        return np.concatenate(found)
 
     def identity(self, feeder: TrainingSet, **options: Any) -> dict[str, str]:
         """Returns what tells this run from others; see `identity_of_run`."""

@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.calling import Answers
-from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
+from keras_aug_ssl.meaning.heads import LABELS, NUMBERS
 from keras_aug_ssl.rules import Context, Prediction, Rows, Rule
 from keras_aug_ssl.rules.base import label_of
 from keras_aug_ssl.rules.fixed import entropy_share
+from keras_aug_ssl.self_training.labelling.ensemble import Teacher
 from keras_aug_ssl.self_training.labelling.passes import Passes
 from keras_aug_ssl.self_training.pool.sources import Blocks, Subset
 from keras_aug_ssl.teaching.outputs import spread
@@ -41,8 +42,8 @@ class Scores(NamedTuple):
         known: (N,) bool, whether all features are finite; other rows have label -1, NaN, and weights of 0.
         label: (N,) int32 predicted classes.
         confidence: (N,) float32 largest probabilities; of several labels that of the least sure; NaN for numbers.
-        uncertainty: (N,) float32 standard deviation over passes, or, of one pass, the entropy as a share of log K; of
-            several labels that of the least sure; NaN for numbers.
+        uncertainty: (N,) float32 standard deviation over teachers or passes, or, of one prediction, the entropy as a
+            share of log K; of several labels that of the least sure; NaN for numbers.
         weights: (N,) float32 for each rule.
     """
 
@@ -54,31 +55,37 @@ class Scores(NamedTuple):
 
 
 class Scorer:
-    """Reads a model's predictions in blocks. Weights, optimizer and random state stay as they are.
+    """Reads what teachers predict in blocks. Weights, optimizer and random state stay as they are.
+
+    A row's probabilities are the mean of what the teachers say, each with its own logits divided by the temperature.
+    Where there are several, how far they spread is the row's uncertainty; where there is one and a rule goes by a
+    spread, its passes are asked for.
 
     Rows with NaN or infinity among their features are left out of scores and statistics: what a model says of them
     means nothing, and an activation such as ReLU can hide that.
 
     Args:
         owner: the class a user called, for errors.
-        model: any Keras model with one output.
-        outputs: how to read it.
+        teachers: Keras models with one output, and how to read them.
         rules: each judges every row by itself. The passes that one of them asks for serve all.
         batch_size: rows predicted at once, such as the model has memory for.
+        members: the models that a rule names for its passes, and how to read them.
     """
 
     def __init__(
         self,
         owner: str,
-        model: keras.Model,
-        outputs: Head,
+        teachers: Sequence[Teacher],
         rules: Sequence[Rule] = (),
         batch_size: int = BATCH_SIZE,
+        members: Sequence[Teacher] = (),
     ) -> None:
-        self._owner, self._outputs, self._rules = owner, outputs, tuple(rules)
-        self._answers, self._block = Answers(owner, model, batch_size), batch_size * -(-BLOCK // batch_size)
-        spread = next((rule for rule in self._rules if rule.passes is not None), None)
-        self._passes = None if spread is None else Passes(owner, model, spread, batch_size)
+        self._owner, self._rules, self._block = owner, tuple(rules), batch_size * -(-BLOCK // batch_size)
+        self._teachers, self._outputs = list(teachers), teachers[0].outputs
+        traced = {id(each.model): Answers(owner, each.model, batch_size) for each in teachers}
+        self._answers = [traced[id(each.model)] for each in teachers]
+        asking = next((rule for rule in self._rules if rule.spreads), None) if len(teachers) == 1 else None
+        self._passes = None if asking is None else Passes(owner, teachers[0], asking, batch_size, members)
         steps = (self._probabilities, self._score_block, self._judge_block, self._merge_statistics)
         # Partials, since TensorFlow counts by code: five scorers used once would pass for one traced five times.
         graphs = [tf.function(functools.partial(step), autograph=False) for step in steps]
@@ -86,22 +93,33 @@ class Scorer:
 
     def predict(self, rows: Blocks, temperature: float = 1.0) -> np.ndarray:
         """Returns (N, K) probabilities."""
-        found = []
+        return np.concatenate([each.mean(axis=0) for each in self._predicted(rows, temperature)])
+
+    def predict_each(self, rows: Blocks) -> np.ndarray:
+        """Returns (T, N, K) probabilities, of each teacher."""
+        return np.concatenate(list(self._predicted(rows, 1.0)), axis=1)
+
+    def _predicted(self, rows: Blocks, temperature: float) -> Iterator[np.ndarray]:
+        """(T, B, K) probabilities of each block of B rows."""
         for x in rows.blocks(self._block):
-            x, count = _padded(x, self._block)
-            probabilities, violation = self._forward(self._answers(x), count, tf.constant(temperature))
-            self._check(violation)
-            found.append(probabilities.numpy())
-        return np.concatenate(found)
+            x, count = padded(x, self._block)
+            probabilities, violations = self._forward(self._asked(x), count, tf.constant(temperature))
+            self._check(violations)
+            yield probabilities.numpy()
+
+    def _asked(self, x: Any) -> list[tf.Tensor]:
+        """What each teacher puts out for a block."""
+        return [answers(x) for answers in self._answers]
 
     def sample(self, pool: Blocks, most: int, temperature: float = 1.0) -> np.ndarray:
         """Returns (M, K) probabilities of at most `most` rows, evenly from the whole pool, of finite features."""
         found, divisor = [], tf.constant(temperature)
         for x in Subset(pool, np.unique(np.linspace(0, len(pool) - 1, most).astype(np.int64))).blocks(self._block):
-            padded, count = _padded(x, self._block)
-            raw = _only(finite_rows(x), self._answers(padded)[:count])
-            self._check(self._violation(raw))
-            found.append(self._outputs.probabilities(raw, divisor).numpy())
+            filled, count = padded(x, self._block)
+            finite = finite_rows(x)
+            raws = [_only(finite, raw[:count]) for raw in self._asked(filled)]
+            self._check(self._violations(raws))
+            found.append(self._each(raws, divisor).numpy().mean(axis=0))
         return np.concatenate(found)
 
     def scan(
@@ -150,31 +168,35 @@ class Scorer:
             for x in pool.blocks(self._block):
                 start = tf.constant(first, tf.int64)
                 if self._passes is None:
-                    padded, count = _padded(x, self._block)
-                    raw, finite = self._answers(padded), finite_rows(padded)
-                    block, found, violation = self._score(raw, count, divisor, finite, start)
-                    self._check(violation)
+                    filled, count = padded(x, self._block)
+                    raws, finite = self._asked(filled), finite_rows(filled)
+                    block, found, violations = self._score(raws, count, divisor, finite, start)
+                    self._check(violations)
                 else:
                     finite = finite_rows(x)
-                    passes = [self._read(call, view, finite, divisor) for call, view in self._passes.of(x, first)]
+                    passes = [self._read(*each, finite, divisor) for each in self._passes.of(x, first)]
                     block, found = self._judge(*spread(self._outputs, tf.stack(passes)), finite, start)
                 first += _length(x)
                 yield first, block, found
 
-    def _read(self, forward: Any, x: Any, finite: tf.Tensor | None, temperature: tf.Tensor) -> tf.Tensor:
+    def _read(
+        self, teacher: Teacher, forward: Any, x: Any, finite: tf.Tensor | None, temperature: tf.Tensor
+    ) -> tf.Tensor:
         """Probabilities of a block, checked."""
-        x, count = _padded(x, self._block)
+        x, count = padded(x, self._block)
         raw = forward(x)[:count]
-        self._check(self._violation(_only(finite, raw)))
-        return self._outputs.probabilities(raw, temperature)
+        self._check(_violation(teacher, _only(finite, raw))[None], [teacher])
+        return teacher.outputs.probabilities(raw, temperature)
 
     def _score_block(
-        self, raw: tf.Tensor, count: tf.Tensor, temperature: tf.Tensor, finite: tf.Tensor | None, first: tf.Tensor
+        self, raws: Any, count: tf.Tensor, temperature: tf.Tensor, finite: tf.Tensor | None, first: tf.Tensor
     ) -> Any:
         """From a block's outputs to what is kept of its rows, the rules' statistics, and how wrong outputs are."""
-        raw, finite = raw[:count], None if finite is None else finite[:count]
-        probabilities = self._outputs.probabilities(raw, temperature)
-        return *self._judge_block(probabilities, None, finite, first), self._violation(_only(finite, raw))
+        raws, finite = [raw[:count] for raw in raws], None if finite is None else finite[:count]
+        each = self._each(raws, temperature)
+        probabilities, uncertainty = spread(self._outputs, each) if len(raws) > 1 else (each[0], None)
+        violations = self._violations([_only(finite, raw) for raw in raws])
+        return *self._judge_block(probabilities, uncertainty, finite, first), violations
 
     def _judge_block(
         self, probabilities: tf.Tensor, uncertainty: tf.Tensor | None, finite: tf.Tensor | None, first: tf.Tensor
@@ -198,26 +220,33 @@ class Scorer:
     def _merge_statistics(self, first: Any, second: Any) -> Any:
         return [rule.merge(a, b) for rule, a, b in zip(self._rules, first, second, strict=True)]
 
-    def _probabilities(self, raw: tf.Tensor, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        raw = raw[:count]
-        return self._outputs.probabilities(raw, temperature), self._violation(raw)
+    def _probabilities(self, raws: Any, count: tf.Tensor, temperature: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raws = [raw[:count] for raw in raws]
+        return self._each(raws, temperature), self._violations(raws)
 
-    def _violation(self, raw: tf.Tensor) -> tf.Tensor:
-        return tf.where(tf.reduce_all(tf.math.is_finite(raw)), self._outputs.violation(raw), np.nan)
+    def _each(self, raws: Sequence[tf.Tensor], temperature: tf.Tensor) -> tf.Tensor:
+        """(T, N, K) probabilities, of each teacher."""
+        pairs = zip(self._teachers, raws, strict=True)
+        return tf.stack([teacher.outputs.probabilities(raw, temperature) for teacher, raw in pairs])
 
-    def _check(self, violation: tf.Tensor) -> None:
-        amount = float(violation)
-        if np.isnan(amount):
-            checks.fail(
-                self._owner, "model", "a model with finite predictions", "NaN or infinity",
-                "Its weights have diverged, or the pool holds such values: lower the learning rate, check the pool.",
-            )  # fmt: skip
-        if amount > LARGEST_VIOLATION:
-            checks.fail(
-                self._owner, "model", "a model that puts out probabilities, as its loss says",
-                f"outputs that miss [0, 1] or a sum of 1 by {amount:.3g}",
-                "If they are logits, compile with a loss that has from_logits=True.",
-            )  # fmt: skip
+    def _violations(self, raws: Sequence[tf.Tensor]) -> tf.Tensor:
+        return tf.stack([_violation(teacher, raw) for teacher, raw in zip(self._teachers, raws, strict=True)])
+
+    def _check(self, violations: tf.Tensor, teachers: Sequence[Teacher] | None = None) -> None:
+        for teacher, amount in zip(teachers or self._teachers, violations.numpy().tolist(), strict=True):
+            name = teacher.model.name
+            if np.isnan(amount):
+                checks.fail(
+                    self._owner, "model", "a model with finite predictions", "NaN or infinity",
+                    f"The weights of {name!r} have diverged, or the pool holds such values: lower the learning rate, "
+                    "check the pool.",
+                )  # fmt: skip
+            if amount > LARGEST_VIOLATION:
+                checks.fail(
+                    self._owner, "model", "a model that puts out probabilities, as its loss says",
+                    f"outputs of {name!r} that miss [0, 1] or a sum of 1 by {amount:.3g}",
+                    "If they are logits, compile with a loss that has from_logits=True.",
+                )  # fmt: skip
 
 
 class _Columns:
@@ -248,11 +277,15 @@ def finite_rows(x: Any) -> tf.Tensor | None:
     return found
 
 
+def _violation(teacher: Teacher, raw: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.reduce_all(tf.math.is_finite(raw)), teacher.outputs.violation(raw), np.nan)
+
+
 def _only(rows: tf.Tensor | None, values: tf.Tensor) -> tf.Tensor:
     return values if rows is None else tf.boolean_mask(values, rows)
 
 
-def _padded(x: Any, size: int) -> tuple[Any, tf.Tensor]:
+def padded(x: Any, size: int) -> tuple[Any, tf.Tensor]:
     """A block filled up to `size` rows by repeating its last, so that one trace serves all; and how many are real."""
     count = _length(x)
     if count < size:
