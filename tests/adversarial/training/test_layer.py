@@ -32,8 +32,8 @@ def misled():
     return network()
 
 
-# Images and labels go together here, so images alone are changed otherwise; a model takes images of one layout; an attack
-# is traced for its model, which isn't XLA's; and boxes, which it leaves alone, are the engine's.
+# Images and labels go together here, so images alone are changed otherwise; a model takes images of one layout; an
+# attack is traced for its model, which isn't XLA's; and boxes, which it leaves alone, are the engine's.
 NOT_ITS_OWN = (
     "structures are kept",
     "channels first = channels last",
