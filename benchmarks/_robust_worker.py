@@ -3,7 +3,7 @@
     python _robust_worker.py CONTENDER FOLDER EPSILON STEPS EPOCHS BATCH
 
 It reads `start.npz` (weights) and `rows.npz`, trains by PGD from random starts with Adam at 0.001 and steps of
-2.5 epsilon / STEPS, and writes `end.npz`: the weights, and the median seconds of an epoch behind the first.
+2.5 epsilon / STEPS, and writes `end.npz`: the weights, and the median processor seconds of an epoch behind the first.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def ours(weights, x, y, epsilon, steps, epochs, batch):
         seconds: list[float] = []
 
         def on_epoch_begin(self, epoch, logs=None):
-            self.begun = time.perf_counter()
+            self.begun = time.process_time()
 
         def on_epoch_end(self, epoch, logs=None):
-            self.seconds.append(time.perf_counter() - self.begun)
+            self.seconds.append(time.process_time() - self.begun)
 
     model = network()
     model.set_weights(weights)
@@ -75,9 +75,9 @@ def art(weights, x, y, epsilon, steps, epochs, batch):
     trainer = AdversarialTrainer(wrapped, attack, ratio=1.0)
     one_hot, seconds = np.eye(10, dtype="float32")[y], []
     for _ in range(epochs):
-        begun = time.perf_counter()
+        begun = time.process_time()
         trainer.fit(x, one_hot, batch_size=batch, nb_epochs=1)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     return model.get_weights(), seconds
 
 
@@ -93,7 +93,7 @@ def torchattacks(weights, x, y, epsilon, steps, epochs, batch):
     images, labels = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y)
     draw, seconds = np.random.default_rng(0), []
     for _ in range(epochs):
-        begun = time.perf_counter()
+        begun = time.process_time()
         order = torch.from_numpy(draw.permutation(len(x)))
         for first in range(0, len(x), batch):
             rows = order[first : first + batch]
@@ -102,7 +102,7 @@ def torchattacks(weights, x, y, epsilon, steps, epochs, batch):
             adam.zero_grad()
             loss(model(moved), labels[rows]).backward()
             adam.step()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
     arrays = [parameter.detach().numpy() for parameter in model.parameters()]
     axes = [(2, 3, 1, 0) if array.ndim == 4 else range(array.ndim)[::-1] for array in arrays]
     return [array.transpose(order) for array, order in zip(arrays, axes, strict=True)], seconds

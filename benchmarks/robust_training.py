@@ -10,7 +10,8 @@
 Adam with a rate that falls to 0. Task "all" has the labels of all training rows; "40" those of 40 rows a class, and the
 others without. Every method makes as many updates on batches of 64 labeled rows, in Linf, with PGD of 7 steps where it
 takes steps; "fast" and "free" don't. Measured on the first `--attacked` test rows: accuracy as they are, under PGD of
-40 steps and under AutoAttack (ours), and the median seconds of an epoch behind the first, in which graphs are traced.
+40 steps and under AutoAttack (ours), and the median processor seconds of an epoch behind the first, in which graphs are
+traced: other work on the machine lengthens the others.
 
 Each row (data, task, method, draw, epochs, epsilon) is written to the CSV when it is done and not run again.
 
@@ -84,17 +85,17 @@ class Task(NamedTuple):
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds of each epoch."""
+    """Processor seconds of each epoch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.epochs: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.begun = time.perf_counter()
+        self.begun = time.process_time()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.epochs.append(time.perf_counter() - self.begun)
+        self.epochs.append(time.process_time() - self.begun)
 
     def median(self) -> float:
         return statistics.median(self.epochs[1:] or self.epochs)
@@ -329,7 +330,7 @@ def table(rows: list[dict[str, str]]) -> str:
         "clean, %",
         "PGD-40, %",
         "AutoAttack, %",
-        "s an epoch",
+        "CPU s an epoch",
         "of plain",
     )
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
