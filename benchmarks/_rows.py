@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,3 @@ def append(path: Path, fields: Sequence[str], row: dict[str, Any]) -> None:
         if fresh:
             writer.writeheader()
         writer.writerow(row)
-
-
-def percent(values: Iterable[float], digits: int = 1) -> str:
-    """Mean and standard deviation of shares, in percent; nothing of no values."""
-    found = [100.0 * value for value in values]
-    if not found:
-        return ""
-    spread = f" ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else ""
-    return f"{statistics.mean(found):.{digits}f}{spread}"

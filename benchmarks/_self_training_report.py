@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from _rows import Row, percent
+from _rows import Row
+from _training import mean_and_spread
 
 from keras_aug_ssl import plots
 
@@ -54,7 +55,7 @@ def _columns(found: list[Row]) -> list[str]:
     each = ", ".join(f"{100 * wrong:.1f}" for wrong in column("errors"))
     count = statistics.mean(column("rows"))
     labeled = [f"{count:.0f}", f"{100 * statistics.mean(column('right')):.1f}"] if count else ["", ""]
-    return [percent(column("errors")), each, *labeled, f"{statistics.mean(column('seconds')):.0f}"]
+    return [mean_and_spread(column("errors")), each, *labeled, f"{statistics.mean(column('seconds')):.0f}"]
 
 
 def figure(rows: list[Row]) -> Any:

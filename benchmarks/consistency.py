@@ -31,7 +31,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from _rows import append, percent, read
+from _rows import append, read
+from _training import mean_and_spread
 from self_training import CLASSES, Task, hold_out, load
 
 import keras_aug_ssl as kas
@@ -208,11 +209,18 @@ def table(rows: list[dict[str, str]]) -> str:
                   "|---|---|---|---|---|---|---|"]  # fmt: skip
         for method in sorted(methods, key=list(METHODS).index):
             some = methods[method]
-            wrong = [100.0 * float(row["errors"]) for row in some]
-            each = ", ".join(f"{value:.1f}" for value in wrong)
+            wrong = [float(row["errors"]) for row in some]
+            each = ", ".join(f"{100 * value:.1f}" for value in wrong)
             facts = [_mean_percent(some, field) for field in ("mask_rate", "pseudo_accuracy")]
             seconds = statistics.mean(float(row["seconds"]) for row in some)
-            cells = [method, len(some), percent(float(row["errors"]) for row in some), each, *facts, f"{seconds:.0f}"]
+            cells = [
+                method,
+                len(some),
+                mean_and_spread(float(row["errors"]) for row in some),
+                each,
+                *facts,
+                f"{seconds:.0f}",
+            ]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines[1:])
 

@@ -26,7 +26,6 @@ its own with one thread, in environments as for `attacks.py`. All end in weights
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import statistics
 import subprocess
@@ -42,6 +41,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from _rows import append, read
+from _training import mean_and_spread
 
 import keras_aug_ssl as kas
 from keras_aug_ssl.adversarial.training.methods import Free, Virtual
@@ -223,30 +224,13 @@ def measured(model: keras.Model, task: Task) -> dict[str, float]:
     return {"clean": clean, **{name: attack(model, x, y).robust_accuracy for name, attack in attacks.items()}}
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def keep(path: Path, row: dict[str, Any], train: Callable[[], tuple[keras.Model, float]], task: Task) -> None:
     """Trains, measures and writes a row, unless it is there."""
     if any(all(old[name] == str(value) for name, value in row.items()) for old in read(path)):
         return
     model, seconds = train()
     found = {name: round(value, 4) for name, value in measured(model, task).items()}
-    append(path, {**row, **found, "epoch_seconds": round(seconds, 3)})
+    append(path, FIELDS, {**row, **found, "epoch_seconds": round(seconds, 3)})
     print(" | ".join(f"{name}: {value}" for name, value in {**row, **found}.items()), f"| {seconds:.1f} s", flush=True)
 
 
@@ -321,34 +305,20 @@ def collapse(arguments: argparse.Namespace) -> None:
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    head = (
-        "data",
-        "task",
-        "epsilon",
-        "method",
-        "draws",
-        "clean, %",
-        "PGD-40, %",
-        "AutoAttack, %",
-        "CPU s an epoch",
-        "of plain",
-    )
+    head = ["data", "task", "epsilon", "method", "draws", "clean, %", "PGD-40, %", "AutoAttack, %"]
+    head += ["CPU s an epoch", "of plain"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in ("data", "task", "epochs", "epsilon", "method")), []).append(row)
     for (data, task, epochs, epsilon, method), some in groups.items():
-        shares = [_spread([100.0 * float(row[name]) for row in some]) for name in ("clean", "pgd40", "autoattack")]
+        shares = [mean_and_spread(float(row[name]) for row in some) for name in ("clean", "pgd40", "autoattack")]
         seconds = statistics.median(float(row["epoch_seconds"]) for row in some)
         base = groups.get((data, task, epochs, epsilon, "plain"), [])
         of_plain = f"{seconds / statistics.median(float(row['epoch_seconds']) for row in base):.1f}" if base else ""
         cells = (data, task, epsilon, method, str(len(some)), *shares, f"{seconds:.1f}", of_plain)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def main() -> None:
