@@ -46,8 +46,8 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
     teaches it nothing new on the same one. With an augmentation `training_set` also hides a patch of pseudo-labeled
     images; for other data give it a harder `augment_pseudo`.
 
-    Other models may label instead: `teachers`. What several models, each fine-tuned in its own way, agree on is more
-    often right than what one is sure of (Zhang et al., arXiv 2503.09707).
+    Other models may label instead: `teachers`, such as several, each fine-tuned in its own way (Zhang et al., arXiv
+    2503.09707).
 
     Args:
         pool: an `UnlabeledPool`, or what one is made of.
