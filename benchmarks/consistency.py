@@ -234,7 +234,11 @@ def figure(rows: list[dict[str, str]]) -> Any:
     """Mean errors against steps and against seconds, a row of two panels for each number of labels."""
     from matplotlib.figure import Figure
 
-    cells = sorted({(row["dataset"], int(row["labels"]), int(row["steps"])) for row in rows})
+    longest: dict[tuple[str, int], int] = {}
+    for row in rows:
+        cell = row["dataset"], int(row["labels"])
+        longest[cell] = max(longest.get(cell, 0), int(row["steps"]))
+    cells = sorted((*cell, steps) for cell, steps in longest.items())
     drawing = Figure(figsize=(10, 3.2 * len(cells)), layout="constrained")
     for axes, (name, labels, steps) in zip(drawing.subplots(len(cells), 2, squeeze=False), cells, strict=True):
         for number, method in enumerate(METHODS):
@@ -250,7 +254,9 @@ def figure(rows: list[dict[str, str]]) -> Any:
                 panel.plot(share * end, curve, style, color=f"C{number % 10}", label=method, linewidth=1.3)
         for panel, unit in zip(axes, ("steps", "seconds"), strict=True):
             panel.set(xlabel=unit, ylabel="test errors, %", yscale="log")
-            panel.grid(alpha=0.3, which="both")
+            panel.minorticks_off()
+            panel.set_yticks(ticks := [2, 5, 10, 20, 50], map(str, ticks))
+            panel.grid(alpha=0.3)
         axes[0].set_title(f"{name}, {labels} labels a class", loc="left", fontsize=10)
         axes[1].legend(fontsize=6, loc="upper right")
     return drawing

@@ -51,6 +51,8 @@ def test_our_layers_keep_a_special_law_and_stock_layers_can_be_asked(script, nam
     assert law.__doc__
     kept, figure = law(kas.layers)
     assert kept is True, figure
+    if not hasattr(keras.layers, "CutMix"):
+        pytest.skip("this Keras has not all the layers to be asked")
     kept, figure = law(keras.layers)
     assert isinstance(kept, bool) and figure
 
