@@ -71,10 +71,10 @@ def small_cnn(shape, outputs, width=16):
 
 
 def mean_and_spread(values, unit=100.0, digits=1):
-    """ "mean ± standard deviation" of runs."""
+    """ "mean ± standard deviation" of runs; of one run what it gave."""
     values = [unit * value for value in values]
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.{digits}f} ± {spread:.{digits}f}"
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
 
 
 class Table:

@@ -1,8 +1,9 @@
 """From few labels to a robust model on real images: one table, one report.
 
 The same small network is trained with the same number of steps on the labeled images alone, with augmentation, with
-self-training on the images whose labels are hidden, and with PGD attacks on top. Each is tested on clean and on
-attacked test images, for several seeds. An interrupted run keeps its finished rows: repeat the command and it goes on.
+self-training or FixMatch on the images whose labels are hidden, and with PGD attacks on top of self-training. Each is
+tested on clean and on attacked test images, for several seeds. An interrupted run keeps its finished rows: repeat the
+command and it goes on.
 """
 
 from __future__ import annotations

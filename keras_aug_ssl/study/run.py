@@ -84,7 +84,7 @@ def _train_and_test(method: Method, task: Task, settings: Settings, folder: Path
     model, rounds = method.train(task, settings, display)
     seconds = time.perf_counter() - started
     display.attacking()
-    attack = PGD(epsilon=settings.epsilon, steps=ATTACK_STEPS, seed=task.seed)
+    attack = PGD(epsilon=settings.epsilon, steps=ATTACK_STEPS, early_stop=True, seed=task.seed)
     result = attack(model, task.x_test, task.y_test)
     x_shown = result.x_adv[shown(task.y_test)]
     for place in ("models", "attacked"):
