@@ -25,7 +25,7 @@ START = 0.3
 """Share of the epochs before the first pseudo-labels: a network that has seen less is sure of wrong ones."""
 LABELED_FRACTION = 0.25
 CONFIDENCE = 0.95
-ATTACK_STEPS = 4
+ATTACK_STEPS = 3
 
 
 Train = Callable[[Task, Settings, Progress], tuple[keras.Model, Sequence[Round]]]
