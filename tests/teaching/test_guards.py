@@ -123,6 +123,21 @@ def test_labels_that_held_out_rows_contradict_are_not_learned(labels):
         assert any("will hurt more than help" in str(each.message) for each in said) == bool(kinds)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_held_out_labels_of_minus_one_and_one_are_read_as_the_model_is(turned):
+    two = HIDDEN < 2
+    x, y = POOL[two], 2.0 * HIDDEN[two] - 1.0
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, "tanh", kernel_initializer="zeros")])
+    model.compile(keras.optimizers.Adam(0.05), "hinge")
+    held = x[40:120], y[40:120] * (-1.0 if turned else 1.0)
+    st = kas.SelfTraining(x[120:], start_epoch=2, holdout=held, on_alarm="pause")
+    made = st.training_set(x[:40], y[:40], batch_size=8, steps=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(made, epochs=4, callbacks=[st], verbose=0)
+    assert {alarm.kind for alarm in st.alarms_} == ({"precision"} if turned else set())
+
+
 def test_held_out_numbers_are_no_classes_and_judge_nothing():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("adam", "mse")

@@ -42,10 +42,12 @@ class HeldOut:
             checks.fail(owner, "holdout", "(x, y) of one length, at least 1", (len(self.rows), y.shape))
         if not np.isfinite(y).all():
             checks.fail(owner, "holdout", "(x, y) with finite labels", y)
+        self._y = y
         self.labels = class_numbers(y)
 
-    def check_classes(self, num_classes: int) -> None:
-        """Raises where a label has no output of the model."""
+    def read(self, num_classes: int, signed: bool) -> None:
+        """Takes the labels as the model's are meant, -1 and 1 where `signed`; raises where one has no output."""
+        self.labels = class_numbers(self._y, signed)
         if self.labels.min() < 0 or self.labels.max() >= num_classes:
             wrong = int(self.labels.max() if self.labels.min() >= 0 else self.labels.min())
             expected = f"(x, y) with classes from 0 to {num_classes - 1}, as the model has outputs"

@@ -81,7 +81,7 @@ class Labeller:
         self._given_mix = self._check_given_mix()
         self._check_rules()
         if self._holdout is not None and self.outputs.single:
-            self._holdout.check_classes(self.outputs.num_classes)
+            self._holdout.read(self.outputs.num_classes, self.outputs.signed)
         self._batch_size = batch_size
         own, known = Teacher(model, self.outputs), (labeled.x, labeled.y, self.choice.kind)
         self._teachers = ensemble.read_all(self.owner, "teachers", teachers or [model], own, *known)
