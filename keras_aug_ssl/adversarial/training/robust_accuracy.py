@@ -34,8 +34,8 @@ class RobustAccuracy(keras.callbacks.Callback):
     Training on one-step attacks may overfit catastrophically (Wong et al. 2020, section 5.4): from one epoch to the
     next the model fools the one step, at the radius it is trained with, and an attack of more steps finds everything.
     Where the model is an `AdversarialTraining`, accuracy under `FGSM` at its radius is measured too. It is a collapse
-    when robust accuracy falls below half its best while that under FGSM stays; or is below a quarter of that under FGSM
-    where that is over 50 %, or over 30 % twice in a row. Not while `warmup_steps` last.
+    when that is at least 30 %, and robust accuracy falls below half its best while it stays, or is below a quarter of
+    it, where it is over 50 % or twice in a row. Not while `warmup_steps` last.
 
     Args:
         attack: what to withstand: stronger than what is trained with, as `PGD(8 / 255, steps=20)`.
@@ -126,8 +126,9 @@ class RobustAccuracy(keras.callbacks.Callback):
     def _watch(self, epoch: int, robust: float, one_step: float) -> None:
         if int(self.model.optimizer.iterations) < self.model.warmup_steps:
             return  # nothing is known yet of the radius that is measured
+        stands = one_step >= _LIKELY  # a model that falls to one step too has only learned little yet
         fell = self._best is not None and robust < _FALL * self._best[0] and one_step >= self._best[1] - _STAYS
-        apart = robust < _GAP * one_step and one_step >= _LIKELY
+        fell, apart = fell and stands, robust < _GAP * one_step and stands
         if fell or apart and (one_step >= _SURE or self._doubted):
             self._react(epoch, robust, one_step)
             return
