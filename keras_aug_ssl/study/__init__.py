@@ -1,6 +1,7 @@
 """The main job: one table from few labels to a robust model, on real images, with the same budget for every method."""
 
-from keras_aug_ssl.study.methods import METHODS as METHODS
+from keras_aug_ssl.study.budgets import BUDGETS as BUDGETS
+from keras_aug_ssl.study.budgets import Budget as Budget
 from keras_aug_ssl.study.methods import Method as Method
 from keras_aug_ssl.study.results import Results as Results
 from keras_aug_ssl.study.results import Round as Round

@@ -1,5 +1,5 @@
-"""The rows of the table: one recipe, in which augmentation, self-training and attacks are switched on in turn, and
-FixMatch, which has a step of its own."""
+"""The rows of the table: one recipe, in which augmentation, self-training and attacks are switched on in turn, and the
+methods that label inside the step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from keras_aug_ssl import data, layers, rules
+from keras_aug_ssl import data, rules
 from keras_aug_ssl.adversarial import PGD, AdversarialTraining
-from keras_aug_ssl.consistency import FixMatch
+from keras_aug_ssl.consistency import ConsistencyModel
 from keras_aug_ssl.layers.engine.pipeline import Pipeline
 from keras_aug_ssl.self_training import SelfTraining, UnlabeledPool
+from keras_aug_ssl.study import views
 from keras_aug_ssl.study.networks import compile_arguments, small_network
 from keras_aug_ssl.study.progress import Progress, ShowEpochs
 from keras_aug_ssl.study.results import Round, Settings
@@ -31,6 +32,9 @@ ATTACK_STEPS = 3
 Train = Callable[[Task, Settings, Progress], tuple[keras.Model, Sequence[Round]]]
 """From a task, the settings and a progress display to a trained, compiled model and its pseudo-labels over time."""
 
+Make = Callable[[keras.Model, Pipeline, Pipeline, int, int], ConsistencyModel]
+"""From a network, the weak and the strong view, the number of steps and the seed to a consistency method."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -39,57 +43,27 @@ class Method:
     Args:
         name: in file names and `results.json`.
         title: for readers.
+        about: what it does, in a sentence for readers who don't know the field.
         train: see `Train`.
     """
 
     name: str
     title: str
+    about: str
     train: Train
 
 
-def augmentation() -> Pipeline:
-    """Changes that leave a digit the digit it is: no flips, which turn 2 into no digit, and no turns of 6 into 9.
-
-    Strong ones: on a part of the training images that was kept back they were half a point better than the geometry
-    alone, and self-training on them no longer fell below its start.
-    """
-    return Pipeline([
-        layers.RandomShear(0.2, 0.1),
-        layers.RandomTranslation(0.15, 0.15),
-        layers.RandomRotation(0.08),
-        layers.RandomZoom(0.25),
-        layers.RandomContrast(0.5, value_range=(0, 1)),
-        layers.RandomErasing(0.7, value_range=(0, 1)),
-    ])  # fmt: skip
-
-
-def gentle_augmentation() -> Pipeline:
-    """Geometry alone, for images that are attacked besides: half erased and attacked, too little of a digit is left."""
-    return Pipeline([
-        layers.RandomTranslation(0.15, 0.15, fill_mode="constant"),
-        layers.RandomRotation(0.05, fill_mode="constant"),
-        layers.RandomZoom(0.2, fill_mode="constant"),
-        layers.RandomShear(0.2, 0.2, fill_mode="constant"),
-        layers.RandomElasticTransform(0.3, fill_mode="constant"),
-    ])  # fmt: skip
-
-
-def weak_augmentation() -> Pipeline:
-    """The view on which FixMatch guesses labels."""
-    return Pipeline([layers.RandomTranslation(0.1, 0.1, fill_mode="constant")])
-
-
-def recipe(*, augmented: bool, self_trained: bool, attacked: bool) -> Train:
+def recipe(*, augmented: bool, self_trained: bool, attacked: str | None) -> Train:
     """The training of a row.
 
     Every row is fed by the same `SelfTraining.training_set`, with no selections where `self_trained` is False: on
     another feeder, rows would differ by the order of their batches too.
 
     Args:
-        augmented: batches pass through `augmentation()`, or `gentle_augmentation()` when attacked.
+        augmented: batches pass through `views.strong`, or `views.gentle` when attacked.
         self_trained: the network labels the unlabeled images from 30 % of the steps on, and learns from those it is
             95 % sure of; a quarter of every batch stays labeled.
-        attacked: the network learns from PGD's images in place of the clean ones.
+        attacked: a method of `AdversarialTraining`, by which the network learns from PGD's images; None for clean ones.
     """
 
     def train(task: Task, settings: Settings, display: Progress) -> tuple[keras.Model, Sequence[Round]]:
@@ -101,19 +75,19 @@ def recipe(*, augmented: bool, self_trained: bool, attacked: bool) -> Train:
             max_iter=None if self_trained else 0,
             oracle=task.y_hidden,
         )
-        augment = gentle_augmentation() if attacked else augmentation()
+        view = views.gentle if attacked else views.strong
         feeder = self_training.training_set(
             task.x_labeled,
             task.y_labeled,
             batch_size=BATCH_SIZE,
-            augment=augment if augmented else None,
+            augment=view(task.x_labeled) if augmented else None,
             labeled_fraction=LABELED_FRACTION,
             steps=steps_per_epoch,
             seed=task.seed,
         )
         model = small_network(task.x_labeled.shape[1:], task.num_classes, task.seed)
         attack = PGD(epsilon=settings.epsilon, steps=ATTACK_STEPS, seed=task.seed)
-        learner = AdversarialTraining(model, attack) if attacked else model
+        learner = AdversarialTraining(model, attack, attacked) if attacked else model
         learner.compile(**compile_arguments(epochs * steps_per_epoch))
         callbacks = [self_training, ShowEpochs(display, steps_per_epoch)]
         history = learner.fit(feeder, epochs=epochs, callbacks=callbacks, verbose=0).history
@@ -123,30 +97,38 @@ def recipe(*, augmented: bool, self_trained: bool, attacked: bool) -> Train:
     return train
 
 
-def fixmatch(task: Task, settings: Settings, display: Progress) -> tuple[keras.Model, Sequence[Round]]:
-    """The training of FixMatch, on as many labeled and unlabeled images a step as the other rows.
+def consistent(make: Make) -> Train:
+    """The training by a method that labels inside the step, on as many labeled and unlabeled images as the other rows.
 
-    It sees the latter twice, weakly augmented to be labeled and strongly to learn. Its guesses aren't aligned to a
+    Its views are `views.weak`, to be labeled, and `views.strong`, to learn. Guesses of FixMatch aren't aligned to a
     class mix, which a data set chosen by name may not have.
+
+    Args:
+        make: see `Make`.
     """
-    epochs, steps_per_epoch = _schedule(settings)
-    labeled = round(BATCH_SIZE * LABELED_FRACTION)
-    batches = data.labeled_unlabeled(
-        (task.x_labeled, task.y_labeled),
-        task.x_unlabeled,
-        labeled,
-        BATCH_SIZE // labeled - 1,
-        seed=task.seed,
-        steps=steps_per_epoch,
-        oracle=task.y_hidden,
-    )
-    model = small_network(task.x_labeled.shape[1:], task.num_classes, task.seed)
-    learner = FixMatch(model, weak_augmentation(), augmentation(), seed=task.seed)
-    learner.compile(**compile_arguments(epochs * steps_per_epoch))
-    callbacks = [ShowEpochs(display, steps_per_epoch)]
-    history = learner.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0).history
-    counts = [rate * len(task.x_unlabeled) for rate in history["mask_rate"]]
-    return model, rounds(counts, history["pseudo_accuracy"], steps_per_epoch)
+
+    def train(task: Task, settings: Settings, display: Progress) -> tuple[keras.Model, Sequence[Round]]:
+        epochs, steps_per_epoch = _schedule(settings)
+        labeled = round(BATCH_SIZE * LABELED_FRACTION)
+        batches = data.labeled_unlabeled(
+            (task.x_labeled, task.y_labeled),
+            task.x_unlabeled,
+            labeled,
+            BATCH_SIZE // labeled - 1,
+            seed=task.seed,
+            steps=steps_per_epoch,
+            oracle=task.y_hidden,
+        )
+        model = small_network(task.x_labeled.shape[1:], task.num_classes, task.seed)
+        steps = epochs * steps_per_epoch
+        learner = make(model, views.weak(task.x_labeled), views.strong(task.x_labeled), steps, task.seed)
+        learner.compile(**compile_arguments(steps))
+        callbacks = [ShowEpochs(display, steps_per_epoch)]
+        history = learner.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0).history
+        counts = [rate * len(task.x_unlabeled) for rate in history["mask_rate"]]
+        return model, rounds(counts, history["pseudo_accuracy"], steps_per_epoch)
+
+    return train
 
 
 def rounds(counts: Sequence[float], accuracies: Sequence[float], steps_per_epoch: int) -> list[Round]:
@@ -161,12 +143,3 @@ def _schedule(settings: Settings) -> tuple[int, int]:
     """Epochs, and steps in each."""
     steps_per_epoch = math.ceil(settings.steps / EPOCHS)
     return math.ceil(settings.steps / steps_per_epoch), steps_per_epoch
-
-
-METHODS = (
-    Method("supervised", "labels only", recipe(augmented=False, self_trained=False, attacked=False)),
-    Method("augmentation", "+ augmentation", recipe(augmented=True, self_trained=False, attacked=False)),
-    Method("self_training", "+ self-training", recipe(augmented=True, self_trained=True, attacked=False)),
-    Method("fixmatch", "+ FixMatch", fixmatch),
-    Method("adversarial", "+ PGD training", recipe(augmented=True, self_trained=True, attacked=True)),
-)

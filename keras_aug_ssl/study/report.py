@@ -6,36 +6,44 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from keras_aug_ssl import pages, plots, tables
-from keras_aug_ssl.study import pictures
-from keras_aug_ssl.study.methods import Method, augmentation
+from keras_aug_ssl import pages, tables
+from keras_aug_ssl.study import pictures, wording
+from keras_aug_ssl.study.methods import Method
 from keras_aug_ssl.study.results import Results
 from keras_aug_ssl.study.tasks import Images
 from keras_aug_ssl.writing import replacing
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SPREAD = "Mean over the seeds; whiskers: standard deviation. Each seed has its own labeled images and initial weights."
-PSEUDO_LABELS = "The true labels are hidden from training; they only tell here which pseudo-labels were true."
-DRAWS = "Training images and random draws of each."
-ATTACKED = "The first test image of each class. Each network is attacked by itself, with the same budget."
+PSEUDO_LABELS = (
+    "Unlabeled images in use over the training, and how many of their pseudo-labels are true. The true labels are "
+    "hidden from the training; they are only compared here. More labels help as long as nearly all of them are true."
+)
+ATTACKED = (
+    "Each network is attacked by itself, with the same budget. Under an image stands what the network reads in it. "
+    "A person reads the attacked images as easily as the clean ones; a network that was not trained for it does not."
+)
 
 
 def write(results: Results, images: Images, folder: str | Path, methods: Sequence[Method]) -> Path:
-    """Writes `index.html` with the table, the pictures and what is needed to repeat the study; returns its path."""
+    """Writes `index.html`: what was found, in words, a table and pictures, and how to repeat it; returns its path.
+
+    It shows the rows of `methods` and those an earlier run in the folder has left.
+    """
     titles = {method.name: method.title for method in methods}
+    present = {row.method for row in results.asked()}
+    rows = [method for method in methods if method.name in present]
     found = [
-        ("Accuracy", tables.as_html(table(results, titles)) + _picture(pictures.bars(results, titles), SPREAD)),
-        ("Augmentation", _picture(pictures.gallery(images, augmentation()), DRAWS)),
+        ("In short", pages.paragraphs(*wording.in_short(results, titles))),
+        ("Accuracy", tables.as_html(table(results, titles)) + pictures.bars(results, titles).html()),
+        ("The methods", pages.definitions(wording.methods(rows))),
+        ("Augmentation", pictures.gallery(images).html()),
     ]
     curves = pictures.curves(results, titles)
     if curves:
-        found.append(("Pseudo-labels", "".join(_picture(figure, PSEUDO_LABELS) for figure in curves)))
+        found.append(("Pseudo-labels", pages.paragraphs(PSEUDO_LABELS) + "".join(curve.html() for curve in curves)))
     grid = pictures.attacked_images(results, images, titles, folder)
-    found.append(("Attacked images", _picture(grid, ATTACKED)))
+    found.append(("Attacked images", pages.paragraphs(ATTACKED) + grid.html()))
+    found.append(("Words", pages.definitions(wording.WORDS)))
     found.append(("Settings and versions", _settings(results)))
     file = Path(folder) / "index.html"
     with replacing(file) as draft:
@@ -59,14 +67,11 @@ def _cell(mean_and_spread: tuple[float, float], factor: float, digits: int, spre
     return f"{mean:.{digits}f} ± {deviation:.{digits}f}" if spread else f"{mean:.{digits}f}"
 
 
-def _picture(figure: Figure, caption: str) -> str:
-    return pages.picture(plots.to_png(figure), caption)
-
-
 def _settings(results: Results) -> str:
     asked = dataclasses.asdict(results.settings)
     rows = [[name, str(value)] for name, value in (asked | results.versions).items() if value is not None]
     command = "python -m keras_aug_ssl study " + " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in asked.items() if value is not None
     )
-    return tables.as_html([["setting", "value"], *rows]) + "<p>To repeat it:</p>" + pages.preformatted(command)
+    repeat = pages.paragraphs("To repeat it:") + pages.preformatted(command)
+    return repeat + tables.as_html([["setting", "value"], *rows])

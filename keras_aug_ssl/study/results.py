@@ -16,18 +16,24 @@ from typing import Any
 from keras_aug_ssl import checks
 from keras_aug_ssl.writing import replacing
 
+VARYING = ("seeds", "data_dir", "budget")
+"""Settings that may change from one run in a folder to the next."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What is compared: the data, the number of labels, and the budget every method gets.
 
     Args:
-        dataset: a name `keras_aug_ssl.data.load` knows: `"mnist5k"`, `"digits"` or a TensorFlow Datasets name.
+        dataset: what `keras_aug_ssl.data.load` takes: `"mnist5k"`, `"digits"`, a TensorFlow Datasets name, or a folder
+            that holds a folder of images for each class.
         labels: labeled examples in all, the same number of each class.
         seeds: how often everything is repeated; each seed has its own labeled examples, weights and batch order.
         steps: gradient steps of every network.
         epsilon: radius of the attacks in the largest-change norm; image values lie in [0, 1].
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
+        image_size: edge in pixels that a folder's images are resized to; None where they have one size.
+        budget: a name in `BUDGETS`, for the methods.
 
     Raises:
         ValueError: a number is out of range.
@@ -43,18 +49,20 @@ class Settings:
     steps: int = 700
     epsilon: float = 0.1
     data_dir: str | None = None
+    image_size: int | None = None
+    budget: str = "quick"
 
     def __post_init__(self) -> None:
         checks.integer("study", "labels", self.labels, 1)
         checks.integer("study", "seeds", self.seeds, 1)
         checks.integer("study", "steps", self.steps, 1)
         checks.number("study", "epsilon", self.epsilon, 0.0, 1.0)
+        if self.image_size is not None:
+            checks.integer("study", "image_size", self.image_size, 4)
 
     def identity(self) -> dict[str, Any]:
-        """The settings two rows must share to be comparable: all but how many seeds there are and where data lie."""
-        shared = dataclasses.asdict(self)
-        del shared["seeds"], shared["data_dir"]
-        return shared
+        """The settings two rows must share to be comparable: not how many there are, nor where data lie."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in VARYING}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,9 +44,10 @@ class Images:
     class_names: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, name: str, data_dir: str | None = None) -> Images:
+    def load(cls, name: str, data_dir: str | None = None, image_size: int | None = None) -> Images:
         """Reads a data set by the name `keras_aug_ssl.data.load` knows it under."""
-        dataset = data.load(name, data_dir=data_dir)
+        size = None if image_size is None else (image_size, image_size)
+        dataset = data.load(name, data_dir=data_dir, image_size=size)
         train, test = dataset
         for part in (train, test):
             if part.x.ndim != 4 or part.x.dtype != np.uint8 or part.y.ndim != 1 or part.y.dtype.kind != "i":

@@ -49,7 +49,7 @@ class Calls:
             self.trained.append((name, task.seed))
             return one_layer(task, settings, display)
 
-        return Method(name, f"title of {name}", train)
+        return Method(name, f"title of {name}", f"what {name} does", train)
 
 
 @pytest.fixture

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import types
 
 import numpy as np
 import pytest
 
-from keras_aug_ssl.study import Settings, methods
+from keras_aug_ssl import consistency
+from keras_aug_ssl.study import BUDGETS, Settings, methods, views
+from keras_aug_ssl.study.budgets import CONSISTENCY
+from keras_aug_ssl.study.networks import small_network
 from keras_aug_ssl.study.progress import Progress
 
 # Keras reads variables into arrays in a way NumPy 2 warns of.
@@ -19,7 +23,7 @@ SETTINGS = Settings(dataset="tiny", labels=6, seeds=1, steps=6)
 @pytest.fixture
 def train(images):
     def run(seed=0, **switches):
-        switches = {"augmented": False, "self_trained": False, "attacked": False} | switches
+        switches = {"augmented": False, "self_trained": False, "attacked": None} | switches
         task = images.task(SETTINGS.labels, seed)
         model, rounds = methods.recipe(**switches)(task, SETTINGS, Progress(1, io.StringIO()))
         return [np.asarray(weight) for weight in model.get_weights()], rounds
@@ -54,8 +58,10 @@ def test_pseudo_labels_are_counted_from_when_they_start(train, monkeypatch):
 
 
 def test_fixmatch_is_decided_by_its_seed_and_counts_what_it_takes(images):
+    fixmatch = next(method.train for method in BUDGETS["quick"].methods if method.name == "fixmatch")
+
     def trained(seed):
-        model, rounds = methods.fixmatch(images.task(SETTINGS.labels, seed), SETTINGS, Progress(1, io.StringIO()))
+        model, rounds = fixmatch(images.task(SETTINGS.labels, seed), SETTINGS, Progress(1, io.StringIO()))
         return [np.asarray(weight) for weight in model.get_weights()], rounds
 
     first, rounds = trained(0)
@@ -66,10 +72,30 @@ def test_fixmatch_is_decided_by_its_seed_and_counts_what_it_takes(images):
 
 
 def test_attacks_change_what_is_learned(train):
-    assert not same(train(attacked=True)[0], train()[0])
+    assert not same(train(attacked="standard")[0], train()[0])
 
 
-def test_every_image_of_an_augmented_batch_stays_in_range():
-    batch = np.random.default_rng(0).random((16, 28, 28, 1), dtype=np.float32)
-    changed = np.asarray(methods.augmentation()(batch, seed=(0, 1)))
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("view", [views.weak, views.strong, views.gentle])
+def test_every_image_of_an_augmented_batch_stays_in_range(view, channels):
+    batch = np.random.default_rng(0).random((16, 28, 28, channels), dtype=np.float32)
+    changed = np.asarray(view(batch)(batch, seed=(0, 1)))
     assert changed.shape == batch.shape and changed.min() >= 0 and changed.max() <= 1
+    assert changed.max() > 0.5, "values of 0..1 are not taken for 0..255"
+
+
+def test_a_full_study_has_every_consistency_method_and_all_of_a_quick_one():
+    full = [method.name for method in BUDGETS["full"].methods]
+    assert len(set(full)) == len(full)
+    assert set(full) >= {method.name for method in BUDGETS["quick"].methods}
+    recipes = {name for name, made in vars(consistency).items() if isinstance(made, types.FunctionType)}
+    assert set(full) >= {name.lower() for name in recipes if name[0].isupper()}
+    assert all(method.about.endswith(".") for method in BUDGETS["full"].methods)
+
+
+@pytest.mark.parametrize("steps", [1, 4000])
+def test_every_consistency_method_can_be_made_for_any_number_of_steps(images, steps):
+    network = small_network((8, 8, 1), 3, 0)
+    for name, make in CONSISTENCY.items():
+        made = make(network, views.weak(images.x_train), views.strong(images.x_train), steps, 5)
+        assert isinstance(made, consistency.ConsistencyModel) and made.seed == 5, name

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from keras_aug_ssl.study import Results, Row, Settings, report, run_study
+from keras_aug_ssl.study import Results, Round, Row, Settings, report, run_study, wording
 from keras_aug_ssl.study.progress import Progress
 
 # Keras reads variables into arrays in a way NumPy 2 warns of.
@@ -24,11 +24,18 @@ def test_page_is_complete_in_itself(images, calls, tmp_path):
     )
     page = report.write(results, images, tmp_path, methods).read_text(encoding="utf-8")
     assert page.count("<h1>") == 1 and page.rstrip().endswith("</html>")
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 5, "bars, gallery, curves of both methods, attacked images"
     for source in sources:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
     assert "title of a" in page and "tiny &lt;&amp;&gt;" in page and "tiny <&>" not in page
+    assert "what a does" in page and "what b does" in page
+    links = re.findall(r'href="([^"]*)"', page)
+    assert [link for link in links if not link.startswith("#")] == ["data:,"], "nothing is fetched"
+    assert {f'id="{link[1:]}"' in page for link in links if link.startswith("#")} == {True}
+    captions, alts = re.findall(r"<figcaption>(.*?)</figcaption>", page), re.findall(r'alt="(.*?)"', page)
+    assert len(set(captions)) == len(captions) == 5 and len(set(alts)) == 5
+    assert all(alts) and not set(alts) & set(captions), "who can't see a picture is told what is seen"
     for row in report.table(results, {"a": "title of a", "b": "title of b"}):
         assert all(f">{cell}<" in page for cell in row)
 
@@ -46,3 +53,14 @@ def test_one_seed_has_no_spread(tmp_path):
     results = Results(tmp_path, Settings(seeds=1), {})
     results.add(Row("a", 0, 0.5, 0.25, 3.4))
     assert report.table(results, {"a": "A"})[1] == ["A", "50.0", "25.0", "3", "1"]
+
+
+def test_what_is_found_is_said_in_words(images, tmp_path):
+    results = Results(tmp_path, Settings(labels=30, epsilon=0.2, seeds=1), {})
+    results.add(Row("a", 0, 0.5, 0.25, 3.0, (Round(10, 0, None), Round(20, 40, 0.9), Round(30, 80, 0.95))))
+    results.add(Row("b", 0, 0.75, 0.125, 3.0))
+    first, second, _ = wording.in_short(results, {"a": "A", "b": "B"})
+    assert "30 labeled" in first and "50.0 %" in first and "25.0 %" in first and "0.2" in first
+    assert "B”, 75.0 %" in second and "A”, 25.0 %" in second
+    said = wording.of_curves("A", results.rows[:1])
+    assert "40 pseudo-labels at step 20, 90.0% of them true" in said and "80 at step 30, 95.0% true" in said

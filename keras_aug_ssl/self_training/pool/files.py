@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.python.lib.io import tf_record
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.pool import images
+from keras_aug_ssl.data import images
 from keras_aug_ssl.self_training.pool.elements import Watch, are_batches, check_ends
 from keras_aug_ssl.self_training.pool.sources import ArraySource, digest, sampled
 

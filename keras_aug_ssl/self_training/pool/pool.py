@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.self_training.pool import images
+from keras_aug_ssl.data import images
 from keras_aug_ssl.self_training.pool.files import DatasetSource, image_source, record_source
 from keras_aug_ssl.self_training.pool.sources import ArraySource, Source, describe, memory_map
 
