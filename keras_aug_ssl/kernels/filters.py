@@ -9,6 +9,8 @@ import tensorflow as tf
 
 Unit = Callable[..., Callable[..., tf.Tensor]]  # makes a function of tensors of a function and its settings
 
+Finish = Callable[[tf.Tensor], tf.Tensor]  # what a result goes through as it is written
+
 as_it_is: Unit = functools.partial  # the unit that compiles nothing
 
 
@@ -20,7 +22,9 @@ def gaussian_weights(sigma: tf.Tensor, size: int) -> tf.Tensor:
     return weights / tf.reduce_sum(weights, 1, keepdims=True)
 
 
-def blur(images: tf.Tensor, sigma: tf.Tensor, size: tuple[int, int], unit: Unit = as_it_is) -> tf.Tensor:
+def blur(
+    images: tf.Tensor, sigma: tf.Tensor, size: tuple[int, int], unit: Unit = as_it_is, finish: Finish = tf.identity
+) -> tf.Tensor:
     """Separable Gaussian blur.
 
     Args:
@@ -29,34 +33,37 @@ def blur(images: tf.Tensor, sigma: tf.Tensor, size: tuple[int, int], unit: Unit 
         size: taps (height, width), odd.
         unit: wraps what is worth compiling by itself: an XLA loop over both axes at once computes the first one again
             for every tap of the second, and padding inside it costs a division a tap.
+        finish: joins the last unit.
     """
-    images = tf.cast(images, tf.float32)
-    for axis, taps in zip((1, 2), size, strict=True):
+    for axis, taps, written in zip((1, 2), size, (tf.identity, finish), strict=True):
         padded = _mirror(images, taps // 2, axis)
-        images = tf.ensure_shape(unit(_correlate, axis=axis)(padded, gaussian_weights(sigma, taps)), images.shape)
+        blurred = unit(_correlate, axis=axis, finish=written)(padded, gaussian_weights(sigma, taps))
+        images = tf.ensure_shape(blurred, images.shape)
     return images
 
 
-def sharpen(images: tf.Tensor, factor: tf.Tensor, unit: Unit = as_it_is) -> tf.Tensor:
+def sharpen(images: tf.Tensor, factor: tf.Tensor, unit: Unit = as_it_is, finish: Finish = tf.identity) -> tf.Tensor:
     """smooth + factor (x - smooth), (B,) factors, with Pillow's 3 x 3 kernel: 0 smooths, above 1 sharpens."""
-    padded = _mirror(_mirror(tf.cast(images, tf.float32), 1, 1), 1, 2)
-    return tf.ensure_shape(unit(_sharpened)(padded, factor), images.shape)
+    padded = _mirror(_mirror(images, 1, 1), 1, 2)
+    return tf.ensure_shape(unit(_sharpened, finish=finish)(padded, factor), images.shape)
 
 
-def _sharpened(padded: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+def _sharpened(padded: tf.Tensor, factor: tf.Tensor, finish: Finish) -> tf.Tensor:
+    padded = tf.cast(padded, tf.float32)
     height, width = tf.shape(padded)[1] - 2, tf.shape(padded)[2] - 2
     shifted = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
     centre = shifted[4]
     smooth = (tf.add_n(shifted) + 4.0 * centre) / 13.0
-    return smooth + factor[:, None, None, None] * (centre - smooth)
+    return finish(smooth + factor[:, None, None, None] * (centre - smooth))
 
 
-def _correlate(padded: tf.Tensor, weights: tf.Tensor, axis: int) -> tf.Tensor:
+def _correlate(padded: tf.Tensor, weights: tf.Tensor, axis: int, finish: Finish) -> tf.Tensor:
     """Correlates along one axis with (B, taps) weights: a sum of shifts, since no operation takes a kernel an image."""
+    padded = tf.cast(padded, tf.float32)
     taps = weights.shape[1]
     length = tf.shape(padded)[axis] - (taps - 1)
     shifts = (padded[:, t : t + length] if axis == 1 else padded[:, :, t : t + length] for t in range(taps))
-    return tf.add_n([weights[:, t, None, None, None] * shifted for t, shifted in enumerate(shifts)])
+    return finish(tf.add_n([weights[:, t, None, None, None] * shifted for t, shifted in enumerate(shifts)]))
 
 
 def _mirror(images: tf.Tensor, width: int, axis: int) -> tf.Tensor:

@@ -89,8 +89,7 @@ def between(values: tf.Tensor, others: tf.Tensor, weight: tf.Tensor) -> tf.Tenso
 
 def paste(values: tf.Tensor, partner: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
     """(B, H, W, C) `values` with the partners' inside the (B, 4) rectangles (top, left, bottom, right)."""
-    height, width = (values.shape[axis] or tf.shape(values)[axis] for axis in (1, 2))
-    return tf.where(regions.inside(box, (height, width))[..., None], tf.gather(values, partner), values)
+    return regions.choose(box, tf.gather(values, partner), values)
 
 
 def share_outside(box: tf.Tensor, size: Size) -> tf.Tensor:

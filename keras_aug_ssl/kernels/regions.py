@@ -41,8 +41,37 @@ def inside(boxes: tf.Tensor, size: Size) -> tf.Tensor:
 
 def paint(images: tf.Tensor, boxes: tf.Tensor, fill: Any) -> tf.Tensor:
     """Replaces the (B, 4) rectangles of (B, H, W, C) images by `fill`, which broadcasts to the images."""
-    height, width = (images.shape[axis] or tf.shape(images)[axis] for axis in (1, 2))
-    return tf.where(inside(boxes, (height, width))[..., None], tf.cast(fill, images.dtype), images)
+    return choose(boxes, tf.broadcast_to(tf.cast(fill, images.dtype), tf.shape(images)), images)
+
+
+def choose(boxes: tf.Tensor, within: tf.Tensor, outside: tf.Tensor) -> tf.Tensor:
+    """One (B, H, W, C) image in the (B, 4) rectangles, another around them.
+
+    With the channels as a part of the width: loops as short as the channels don't vectorize.
+    """
+    shape, channels = tf.shape(outside), outside.shape[-1]
+    height, width = (outside.shape[axis] or shape[axis] for axis in (1, 2))
+    chosen = inside(boxes * [1, channels, 1, channels], (height, width * channels))
+    rows = [shape[0], height, width * channels]
+    return tf.reshape(tf.where(chosen, tf.reshape(within, rows), tf.reshape(outside, rows)), shape)
+
+
+def choose_bytes(boxes: tf.Tensor, within: tf.Tensor, outside: tf.Tensor) -> tf.Tensor:
+    """`choose` for rows of bytes, four of them in each of (B, H, n) uint32 words; `boxes` in bytes to the right.
+
+    A word is taken, left or split at a byte: a quarter of the work that the bytes themselves are.
+    """
+    bits, place = tf.bitwise, tf.range(tf.shape(outside)[2])[None, None, :]
+    y = tf.range(tf.shape(outside)[1])[None, :, None]
+    top, left, bottom, right = (edge[:, None, None] for edge in tf.unstack(boxes, axis=1))
+
+    def from_byte(edge: tf.Tensor) -> tf.Tensor:
+        half = tf.cast(4 * tf.clip_by_value(edge - 4 * place, 0, 4), tf.uint32)  # twice, as 32 bits can't be at once
+        return bits.left_shift(bits.left_shift(tf.constant(0xFFFFFFFF, tf.uint32), half), half)
+
+    chosen = bits.bitwise_and(from_byte(left), bits.invert(from_byte(right)))
+    chosen = tf.where((y >= top) & (y < bottom), chosen, tf.constant(0, tf.uint32))
+    return bits.bitwise_or(bits.bitwise_and(within, chosen), bits.bitwise_and(outside, bits.invert(chosen)))
 
 
 def _start(unit: tf.Tensor, room: tf.Tensor) -> tf.Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -32,22 +33,28 @@ class FilterLayer(AugmentationLayer):
         super().__init__(**kwargs)
         self.value_range: tuple[float, float] = checks.value_range(type(self).__name__, value_range)
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
-        """(B, H, W, C) images, filtered; float32, not yet clipped. `unit` wraps what is to be compiled by itself."""
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit, finish: Finish) -> tf.Tensor:
+        """(B, H, W, C) images, filtered and through `finish`. `unit` wraps what is to be compiled by itself."""
         raise NotImplementedError
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((layer, parameters),) = steps
-        images = layer.filtered(batch.images, parameters, functools.partial(compiled, wanted=jit))
-        return batch.replace(images=compiled(_clipped, jit, value_range=layer.value_range, finish=finish)(images))
+        unit, written = functools.partial(compiled, wanted=jit), _Clipped(layer.value_range, finish)
+        return batch.replace(images=layer.filtered(batch.images, parameters, unit, written))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": self.value_range}
 
 
-def _clipped(images: tf.Tensor, value_range: tuple[float, float], finish: Finish) -> tf.Tensor:
-    return finish(tf.clip_by_value(images, *value_range))
+class _Clipped(NamedTuple):
+    """What filtered images go through as they are written: clipped, then `finish`. A value, so equal ones are equal."""
+
+    value_range: tuple[float, float]
+    finish: Finish
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return self.finish(tf.clip_by_value(images, *self.value_range))
 
 
 @register
@@ -100,8 +107,8 @@ class RandomGaussianBlur(FilterLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {"sigma": tf.where(mask, parameters["sigma"], 0.0)}
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
-        return filters.blur(images, parameters["sigma"], self.kernel_size, unit)
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit, finish: Finish) -> tf.Tensor:
+        return filters.blur(images, parameters["sigma"], self.kernel_size, unit, finish)
 
     def get_config(self) -> dict[str, Any]:
         names = ("factor", "kernel_size", "sigma")
@@ -144,8 +151,8 @@ class RandomSharpness(FilterLayer):
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {"factor": tf.where(mask, parameters["factor"], 1.0)}
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
-        return filters.sharpen(images, parameters["factor"], unit)
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit, finish: Finish) -> tf.Tensor:
+        return filters.sharpen(images, parameters["factor"], unit, finish)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
@@ -154,6 +161,9 @@ class RandomSharpness(FilterLayer):
 @register
 class RandomNoise(FilterLayer):
     """Adds white Gaussian noise, of a strength of its own to each image.
+
+    Parameters drawn: `strength` (B,), the standard deviation in the images' own unit, and the noise's `seed` (B, 2)
+    uint32.
 
     Args:
         factor: standard deviation as a share of the value range, (lower, upper) >= 0. One number f: (0, f).
@@ -176,14 +186,21 @@ class RandomNoise(FilterLayer):
         (unit,) = draws.uniforms(draws.fold_in(key, 0), spec.batch_size, 1, spec.first)
         low, high = self.value_range
         strength = (high - low) * draws.between(unit, *self.factor)
-        white = draws.normal_array(draws.fold_in(key, 1), spec.batch_size, (*spec.size, spec.channels), spec.first)
-        return {"noise": strength[:, None, None, None] * white}
+        return {"strength": strength, "seed": draws.seeds(draws.fold_in(key, 1), spec.batch_size, spec.first)}
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
-        return {"noise": tf.where(mask[:, None, None, None], parameters["noise"], 0.0)}
+        return {**parameters, "strength": tf.where(mask, parameters["strength"], 0.0)}
 
-    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit) -> tf.Tensor:
-        return tf.cast(images, tf.float32) + parameters["noise"]
+    def filtered(self, images: tf.Tensor, parameters: Parameters, unit: filters.Unit, finish: Finish) -> tf.Tensor:
+        noisy = unit(_noisy, finish=finish)(images, parameters["strength"], parameters["seed"])
+        return tf.ensure_shape(noisy, images.shape)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
+
+
+def _noisy(images: tf.Tensor, strength: tf.Tensor, seed: tf.Tensor, finish: Finish) -> tf.Tensor:
+    shape = tf.shape(images)
+    values = math.prod(images.shape[1:]) if images.shape[1:].is_fully_defined() else tf.reduce_prod(shape[1:])
+    flat = tf.cast(tf.reshape(images, [shape[0], values]), tf.float32)
+    return tf.reshape(finish(flat + strength[:, None] * draws.white_noise(seed, values)), shape)

@@ -50,6 +50,19 @@ def test_noise_fills_the_value_range_evenly():
     assert np.mean(result == 0) < 0.01 and np.mean(result == 255) < 0.01
 
 
+@pytest.mark.parametrize("size", [(8, 8), (5, 7), (1, 1), (3, 4)])
+def test_noise_is_the_same_in_every_dtype_and_unit(size):
+    images = RANDOM.integers(0, 256, (5, *size, 3), dtype=np.uint8)
+    erase = layers.RandomErasing(scale=(0.3, 0.9))
+    result = plain(erase)(images, seed=2).numpy()
+    assert np.array_equal(plain(erase)(images.astype("float32"), seed=2), result)
+    units = layers.RandomErasing(scale=(0.3, 0.9), value_range=(-1, 1))
+    assert np.allclose(units((images / 127.5 - 1).astype("float32"), seed=2), result / 127.5 - 1, atol=1e-6)
+    box = erase.sample(images, 2)["box"].numpy()
+    outside = ~regions.inside(box, size).numpy()
+    assert np.array_equal(result[outside], images[outside])
+
+
 @pytest.mark.parametrize("factor", [0.0, 0.4, 1.0])
 def test_the_chance_to_be_erased(factor):
     box = layers.RandomErasing(factor, scale=(0.1, 0.2), fill_value=0.0).sample(Spec(3000, 40, 40, 1), 1)["box"].numpy()
