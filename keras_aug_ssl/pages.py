@@ -28,7 +28,8 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; margin: 0; padding:
 table { border-collapse: collapse; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom;
   font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
+td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; white-space: normal; }
 thead th { border-bottom: 2px solid var(--text); }
 thead button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: inherit;
   cursor: pointer; }

@@ -176,8 +176,9 @@ def pseudo_label_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], *, 
     counts.set(ylabel="pseudo-labels in use", title=title)
     counts.set_ylim(0, max(1, counts.get_ylim()[1]))
     truth.set(ylabel="of these true (%)", xlabel="training step")
-    if not any(line.get_ydata().size and np.isfinite(line.get_ydata()).any() for line in truth.lines):
-        truth.set_ylim(0, 100)
+    shares = np.concatenate([line.get_ydata() for line in truth.lines])
+    lowest = np.nanmin(shares) if np.isfinite(shares).any() else 0.0
+    truth.set_ylim(max(0.0, min(lowest - 2.0, 90.0)), 100.5)
     counts.legend(frameon=False)
     for axes in (counts, truth):
         _plain_frame(axes)

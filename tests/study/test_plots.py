@@ -58,7 +58,7 @@ def test_curves_start_where_there_are_pseudo_labels():
 def test_curves_without_any_pseudo_label():
     empty = {"step": [0, 10], "count": [0, 0], "accuracy": [None, None]}
     counts, truth = plots.pseudo_label_curves({"seed 0": empty}).axes
-    assert truth.get_ylim() == (0, 100)
+    assert truth.get_ylim() == (0, 100.5)
     assert counts.get_ylim() == (0, 1)
 
 
