@@ -14,6 +14,7 @@ from keras_aug_ssl.consistency.batches import Batch, Found
 from keras_aug_ssl.meaning.heads import LABELS, Head
 from keras_aug_ssl.meaning.labels import decisions_in_graph
 from keras_aug_ssl.teaching import guards
+from keras_aug_ssl.teaching.printing import log_unprinted
 
 MOST_CLASSES = 20
 """Up to this many classes the logs have the threshold of each."""
@@ -143,7 +144,8 @@ class Watching(keras.callbacks.Callback):
         logs.update(self._trainer._watch.results())
         levels = self._trainer.thresholds()
         if levels is not None and len(levels) <= MOST_CLASSES:
-            logs.update({f"threshold_{number}": float(level) for number, level in enumerate(levels)})
+            found = {f"threshold_{number}": float(level) for number, level in enumerate(levels)}
+            log_unprinted(self.model, logs, found)
         for alarm in guards.alarms(epoch + 1, self._trainer._watch.facts(), None):
             if alarm.kind not in self._said:
                 self._said.add(alarm.kind)

@@ -29,10 +29,12 @@ from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.report import Outcome
 from keras_aug_ssl.self_training.rewinding import Rewinder
 from keras_aug_ssl.teaching.guards import Alarm
+from keras_aug_ssl.teaching.printing import log_unprinted
 from keras_aug_ssl.teaching.teachers import set_training_state, training_state
 
 OWNER = "SelfTraining"
 START_EPOCH = 5
+PRINTED = ("n_pseudo", "n_pseudo_added", "pseudo_accuracy", "pseudo_mean_absolute_error")
 DEFAULTS = {CLASSES: TopFraction(0.2, step=0.05), LABELS: Decided(), NUMBERS: LowVariance()}
 
 
@@ -214,6 +216,11 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         )
         return self._training_set
 
+    def __repr__(self) -> str:
+        books = self._labeller.books
+        used = f"{int(books.ledger.selected.sum()):,} of {len(self._labeller.pool):,} rows in use"
+        return f"SelfTraining by {self._labeller.choice.select!r}: {used} after {books.round} selections"
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Reads what the model puts out, and takes up the state of an interrupted run."""
         feeder = self._feeder()
@@ -258,7 +265,9 @@ class SelfTraining(Outcome, keras.callbacks.Callback):
         if not self._board.was_read:
             checks.fail("fit", "x", "the training set that SelfTraining.training_set returned", "something else")
         if logs is not None:
-            logs |= self._labeller.logs()
+            found = self._labeller.logs()
+            logs |= {name: value for name, value in found.items() if name in PRINTED}
+            log_unprinted(self.model, logs, {name: value for name, value in found.items() if name not in PRINTED})
         self._finished_epochs = epoch + 1
         if self._backup is not None:
             books, rewind = self._labeller.books, self._rewinder

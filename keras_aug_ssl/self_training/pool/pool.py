@@ -59,6 +59,9 @@ class UnlabeledPool:
     def __len__(self) -> int:
         return len(self._source)
 
+    def __repr__(self) -> str:
+        return f"UnlabeledPool of {len(self):,} examples of {_told(self.spec)}"
+
     def take(self, rows: Any) -> Any:
         """Returns rows by position, as arrays in the structure of `x`."""
         return self._source.take(np.asarray(rows, np.int64))
@@ -141,3 +144,11 @@ def _matching(pattern: Path) -> list[Path]:
     if pattern.parent.is_dir():
         pattern = Path(glob.escape(str(pattern.parent))) / pattern.name
     return sorted(Path(path) for path in glob.glob(str(pattern), recursive=True))
+
+
+def _told(spec: Any) -> str:
+    """What `describe` found, as it is read: "(28, 28, 1) uint8"."""
+    if isinstance(spec, Mapping):
+        return ", ".join(f"{name!r}: {_told(part)}" for name, part in spec.items())
+    shape, dtype = (*spec, None)[:2]
+    return f"{shape} {dtype}" if isinstance(dtype, str) else " and ".join(map(_told, spec))

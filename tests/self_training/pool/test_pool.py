@@ -247,3 +247,13 @@ def test_a_data_set_of_strings_is_named():
 def test_rows_written_as_lists_are_an_array():
     pool = kas.UnlabeledPool([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     assert len(pool) == 3 and pool.take([2]).tolist() == [[5.0, 6.0]]
+
+
+def test_a_pool_and_a_training_say_what_they_are():
+    images, table = np.zeros((1200, 4, 5, 3), np.uint8), np.zeros((1200, 2), np.float32)
+    assert repr(kas.UnlabeledPool(images)) == "UnlabeledPool of 1,200 examples of (4, 5, 3) uint8"
+    both = kas.UnlabeledPool({"image": images, "table": table})
+    assert repr(both) == "UnlabeledPool of 1,200 examples of 'image': (4, 5, 3) uint8, 'table': (2,) float32"
+    assert repr(kas.UnlabeledPool((images, table))).endswith("of (4, 5, 3) uint8 and (2,) float32")
+    training = kas.SelfTraining(both, select=kas.rules.Threshold(0.9))
+    assert repr(training) == "SelfTraining by Threshold(confidence=0.9): 0 of 1,200 rows in use after 0 selections"
