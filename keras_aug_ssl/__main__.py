@@ -1,38 +1,33 @@
-"""The command line: `python -m keras_aug_ssl COMMAND`, or `keras-aug-ssl COMMAND`.
-
-Exit code 0 means done, 2 that the input was at fault (one line on standard error says how), 130 that Ctrl-C ended it.
-"""
+"""The command line: `python -m keras_aug_ssl COMMAND`, or `keras-aug-ssl COMMAND`."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import keras_aug_ssl
-from keras_aug_ssl.commands import attack, augment, pseudo_label, study
-from keras_aug_ssl.commands.inputs import BadInput
+from keras_aug_ssl.commands import attack, augment, options, pseudo_label, study
+from keras_aug_ssl.commands.messages import BadInput, bad_input, note
+from keras_aug_ssl.commands.starting import PROGRAM
 
 COMMANDS = {"study": study, "augment": augment, "attack": attack, "pseudo-label": pseudo_label}
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, without the usage text."""
-
-    def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message} (try {self.prog} --help)")
-
-
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    result = _Parser(prog="keras-aug-ssl", description=keras_aug_ssl.__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    result = options.Parser(
+        prog=PROGRAM, description=keras_aug_ssl.__doc__, epilog=options.EXIT_CODES, formatter_class=layout
+    )
     result.add_argument("--version", action="version", version=keras_aug_ssl.__version__)
     commands = result.add_subparsers(metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
-        summary = (module.__doc__ or "").split("\n")[0]
+        text = module.__doc__ or ""
         command = commands.add_parser(
-            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, help=text.split("\n")[0], description=text, epilog=options.EXIT_CODES, formatter_class=layout
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
@@ -49,18 +44,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
 
     Example:
-        >>> main(["study", "--labels", "0"])
+        >>> main(["augment", "--copies", "0"])
         2
     """
     try:
-        arguments = parser().parse_args(argv)
-        arguments.run(arguments)
+        with bad_input():
+            arguments = parser().parse_args(argv)
+            _import_library()
+        return arguments.run(arguments) or 0
     except BadInput as error:
-        print(f"keras-aug-ssl: {error}", file=sys.stderr)
+        note(str(error))
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        note(f"interrupted; {str(interrupt) or 'nothing was written'}")
         return 130
-    return 0
+
+
+def _import_library() -> None:
+    """Does what `import keras_aug_ssl` does elsewhere, without TensorFlow's remarks about the processor."""
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    importlib.import_module("keras_aug_ssl.public")
 
 
 if __name__ == "__main__":

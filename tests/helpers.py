@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import keras_aug_ssl as kas
 
@@ -49,3 +51,30 @@ def run(
 def equal_weights(one: keras.Model, other: keras.Model) -> bool:
     """Whether two models have the same weights, bit for bit."""
     return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
+def half_bright(left: bool) -> np.ndarray:
+    """A grey image of 4 x 4 pixels whose left or right half is white."""
+    image = np.zeros((4, 4, 1), np.uint8)
+    image[:, slice(0, 2) if left else slice(2, 4)] = 255
+    return image
+
+
+def half_bright_model(file: Path) -> str:
+    """Saves a softmax model of 4 x 4 grey images in 0..1: class 1 where the left half is the brighter one, else 0."""
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    kernel = np.zeros((16, 2), np.float32)
+    kernel[:, 1] = np.tile([1, 1, -1, -1], 4)
+    model.layers[-1].set_weights([kernel, np.zeros(2, np.float32)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.save(file)
+    return str(file)
+
+
+def half_bright_images(place: Path) -> str:
+    """Writes two PNG files, one of them in a folder of its own, and a text that is no image."""
+    (place / "more").mkdir(parents=True)
+    (place / "left.png").write_bytes(tf.io.encode_png(half_bright(True)).numpy())
+    (place / "more" / "right.png").write_bytes(tf.io.encode_png(half_bright(False)).numpy())
+    (place / "notes.txt").write_text("no image")
+    return str(place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import zipfile
 import zlib
@@ -14,60 +13,120 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import data
+from keras_aug_ssl.commands.messages import note, shown
 from keras_aug_ssl.data import images
 from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.self_training.pool.sources import memory_map
 
 
-class BadInput(Exception):
-    """The user has to change something; the message, one line, says what."""
-
-
-@contextlib.contextmanager
-def bad_input() -> Iterator[None]:
-    """Turns the errors raised by checks of arguments and files into `BadInput`."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
-        raise BadInput(" ".join(str(error).split())) from error
-
-
-def shown(path: str | Path) -> str:
-    """A path as it can be printed and drawn: what is no character, such as a byte that is no UTF-8, becomes a sign."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in str(path))
-
-
 def image_files(paths: Sequence[str]) -> list[Path]:
-    """The image files among `paths`; a folder stands for all images under it, sorted."""
+    """The image files among `paths`; a folder stands for all images under it, sorted.
+
+    Raises:
+        ValueError: no image in a folder, or a folder below it can't be listed.
+    """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
+            _check_listed(path)
             found = images.images_in(path)
             if not found:
                 raise ValueError(f"no image ({', '.join(images.SUFFIXES)}) in the folder {path}")
             files += found
-        elif path.is_file():
-            files.append(path)
         else:
-            raise FileNotFoundError(f"no such file or folder: {path}")
+            files.append(path)
     return files
 
 
-def read_image(file: Path, channels: int = 3) -> np.ndarray:
-    """An image file as (H, W, channels) uint8; the first frame of an animation."""
+def labeled_files(folder: Path) -> tuple[list[Path], dict[Path, int]]:
+    """The images in the class folders of a folder, with the number of their class by the order of the sorted names.
+
+    Raises:
+        ValueError: there are no class folders, no images in them, or a folder can't be listed.
+    """
+    _check_listed(folder)
+    names = sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
+    classes = {file: number for number, name in enumerate(names) for file in images.images_in(folder / name)}
+    if not classes:
+        raise ValueError(f"{folder} must hold a folder of images for each class; in its {len(names)} folders is none")
+    return list(classes), classes
+
+
+def _check_listed(folder: Path) -> None:
+    """Raises for a folder that can't be listed: its images would be left out without a word."""
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"the folder {error.filename} can't be read: {error.strerror}") from error
+
+    for _ in os.walk(folder, onerror=refuse):
+        pass
+
+
+class Reader:
+    """Reads image files; one that can't be read is named on standard error and left out.
+
+    Args:
+        size: (height, width) that images are resized to; None for their own.
+        channels: 1 or 3.
+    """
+
+    def __init__(self, size: tuple[int, int] | None = None, channels: int = 3) -> None:
+        self._size, self._channels = size, channels
+        self.read: list[Path] = []
+        self.broken: list[Path] = []
+
+    def __call__(self, files: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
+        """Yields each file that can be read with its image, (H, W, channels): uint8, or float32 if it is resized."""
+        for file in files:
+            try:
+                image = with_channels(read_image(file), self._channels)
+            except (ValueError, OSError) as error:
+                self.broken.append(file)
+                note(f"left out: {' '.join(str(error).split())}")
+                continue
+            self.read.append(file)
+            yield file, image if self._size is None else resized(image, self._size)
+
+    def check_any(self) -> None:
+        """Raises `ValueError` if no image could be read."""
+        if not self.read:
+            raise ValueError(f"none of the {len(self.broken)} images can be read")
+
+    def exit_code(self) -> int:
+        """Says how many files are left out, if any, and returns the exit code that tells of it."""
+        if not self.broken:
+            return 0
+        total = len(self.read) + len(self.broken)
+        note(f"{len(self.broken)} of {total} images can't be read and are left out; they are named above")
+        return 3
+
+
+def read_image(file: Path) -> np.ndarray:
+    """An image file as (H, W, C) uint8, C as in the file; the first frame of an animation."""
     content = file.read_bytes()
     try:
-        return tf.io.decode_image(content, channels=channels, expand_animations=False).numpy()
+        return images.decode_image(content).numpy()
     except tf.errors.OpError as error:
-        raise ValueError(f"{file} is not a readable PNG, JPEG, BMP or GIF image. {images.fault(content)}") from error
+        raise ValueError(
+            f"{shown(file)} is no readable PNG, JPEG, BMP or GIF image. {images.fault(content)}"
+        ) from error
+
+
+def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """(H, W, C) uint8 -> (H, W, channels): without transparency, grey repeated or colors made grey."""
+    opaque = image[..., :-1] if image.shape[-1] in (2, 4) else image
+    if opaque.shape[-1] == channels:
+        return opaque
+    return np.repeat(opaque, 3, axis=-1) if channels == 3 else tf.image.rgb_to_grayscale(opaque).numpy()
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) -> float32 of another size, averaging where it shrinks."""
+    return tf.image.resize(image, size, antialias=True).numpy()
 
 
 def read_model(path: str) -> keras.Model:
     """A saved `.keras` model."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no such model file: {path}")
-    if Path(path).suffix != ".keras":
-        raise ValueError(f"{path} is not a .keras file; save the model with model.save('name.keras')")
     try:
         return keras.saving.load_model(path)
     except (zipfile.BadZipFile, KeyError) as error:
@@ -76,8 +135,6 @@ def read_model(path: str) -> keras.Model:
 
 def read_array(path: str) -> np.ndarray:
     """A `.npy` array, read from disk only where it is used."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     return memory_map("pseudo-label", Path(path))
 
 
@@ -113,12 +170,12 @@ def check_fits(model: keras.Model, shape: Sequence[int]) -> None:
         raise ValueError(f"the model takes examples of shape {expected[1:]}; these have the shape {tuple(shape)}")
 
 
-def writable(path: str, suffixes: Sequence[str]) -> Path:
-    """A path to write to: its suffix is known, one can write there, and its folder is made if need be."""
-    file = Path(path)
-    if file.suffix.lower() not in suffixes:
-        raise ValueError(f"--out {path}: the name must end in {' or '.join(suffixes)}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"--out {path}: one can't write a file there")
-    return file
+def image_shape(model: keras.Model, instead: str) -> tuple[int, int, int]:
+    """(height, width, channels) of a model's input; `instead` says what can be passed where it has no such shape."""
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[-1] not in (1, 3):
+        raise ValueError(
+            "a folder of images needs a model whose input is (batch, height, width, 1 or 3) with fixed sizes; this "
+            f"one's is {shape}. Pass {instead} instead"
+        )
+    return shape[1:]

@@ -15,6 +15,11 @@ from __future__ import annotations
 
 import argparse
 
+from keras_aug_ssl import checks
+from keras_aug_ssl.commands import options
+from keras_aug_ssl.commands.messages import BadInput, bad_input, shown
+from keras_aug_ssl.tables import as_text
+
 DATASET, LABELS, EPSILON = "mnist5k", 100, 0.1
 QUICK, FULL = "5 methods, 700 steps, 3 seeds: minutes", "16 methods, 4000 steps, 5 seeds: an evening or more"
 
@@ -30,24 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget", choices=("quick", "full"), default="quick",
         help=f"quick: {QUICK}; full: {FULL} (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--labels", type=int, default=LABELS, help="labeled images in all (default: %(default)s)")
-    parser.add_argument("--seeds", type=int, help="repetitions (default: the budget's)")
-    parser.add_argument("--steps", type=int, help="gradient steps per network (default: the budget's)")
+    several = options.whole(1)
+    parser.add_argument("--labels", type=several, default=LABELS, help="labeled images in all (default: %(default)s)")
+    parser.add_argument("--seeds", type=several, help="repetitions (default: the budget's)")
+    parser.add_argument("--steps", type=several, help="gradient steps per network (default: the budget's)")
     parser.add_argument(
-        "--epsilon", type=float, default=EPSILON,
+        "--epsilon", type=options.number(0, 1), default=EPSILON,
         help="most a pixel of 0..1 may change under attack (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="edge that a folder's images are resized to")
+    parser.add_argument(
+        "--image-size", type=options.whole(4), metavar="PIXELS", help="edge that a folder's images are resized to"
+    )
     parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its files")
     parser.add_argument("--out", default="report", help="folder for results and report (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs what is missing, writes the report and prints the table."""
-    from keras_aug_ssl import checks
-    from keras_aug_ssl.commands.inputs import BadInput, bad_input, shown
     from keras_aug_ssl.study import BUDGETS, Images, Results, Settings, report, run_study, versions
-    from keras_aug_ssl.tables import as_text
 
     budget = BUDGETS[arguments.budget]
     with bad_input():
@@ -71,8 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
     except BlockingIOError as error:
         raise BadInput(f"another study runs in {shown(arguments.out)}; wait, or choose another folder") from error
     except KeyboardInterrupt:
-        print(f"\nInterrupted. Finished rows are kept in {shown(arguments.out)}; the same command goes on from there.")
-        raise
+        kept = f"finished rows are kept in {shown(arguments.out)}; the same command goes on from there"
+        raise KeyboardInterrupt(kept) from None
     titles = {method.name: method.title for each in BUDGETS.values() for method in each.methods}
     file = report.write(results, images, arguments.out, BUDGETS["full"].methods)
     print(f"\n{as_text(report.table(results, titles))}\n\n{shown(file)}")
