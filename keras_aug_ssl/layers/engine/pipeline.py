@@ -15,7 +15,7 @@ from keras_aug_ssl.layers.engine.base import AugmentationLayer
 from keras_aug_ssl.layers.engine.composite import CompositeLayer
 from keras_aug_ssl.layers.engine.indexed import Augment, is_grain
 from keras_aug_ssl.layers.engine.interop import StockLayer, translate
-from keras_aug_ssl.layers.engine.streams import Place, at_full_size, images_of, placed
+from keras_aug_ssl.layers.engine.streams import Place, at_full_size, block_size, images_of, placed, singly
 
 
 class Pass(NamedTuple):
@@ -89,7 +89,8 @@ class Pipeline(CompositeLayer):
 
         What happens to an image is a pure function of (seed, epoch, position of the image in the data set): the same
         for any number of workers, and for any batch size. A last, smaller batch is filled up and cut again, so that it
-        needs no compilation of its own.
+        needs no compilation of its own. Single images of one size are collected, augmented together and handed out
+        singly again, so that they cost about what batches do; sizes that differ are augmented one by one.
 
         Of a Grain data set, what happens to an element, an image or a batch of them, is a pure function of (seed,
         epoch, index of the element): read twice it is the same, and it is another in each epoch of a repeated data
@@ -122,6 +123,9 @@ class Pipeline(CompositeLayer):
             checks.fail("Pipeline.map", "dataset", expected, dataset, error=TypeError)
         shape = images_of(dataset.element_spec).shape
         batched = shape.rank == 4 or not self.independent  # what is mixed comes in batches, of any rank
+        block = 1 if batched else block_size(dataset.element_spec)
+        if block > 1:
+            return singly(self.map(dataset.batch(block), seed, epoch, num_parallel_calls), dataset)
         ragged = any(isinstance(spec, tf.RaggedTensorSpec) for spec in tf.nest.flatten(dataset.element_spec))
         fill = batched and self.independent and shape[0] is None and not ragged  # else every batch has one size
 

@@ -42,6 +42,23 @@ def placed(dataset: tf.data.Dataset, epoch: Any, seed: int, batched: bool) -> tf
     return tf.data.Dataset.zip(dataset, numbers).scan(start, place)
 
 
+def block_size(element_spec: Any) -> int:
+    """How many single elements are augmented together: 4 MB of them, 256 at most; 1 where their sizes may differ."""
+    leaves = tf.nest.flatten(element_spec)
+    if not all(isinstance(leaf, tf.TensorSpec) and leaf.shape.is_fully_defined() for leaf in leaves):
+        return 1
+    size = sum(leaf.shape.num_elements() * max(1, leaf.dtype.size) for leaf in leaves)
+    return min(256, max(1, 2**22 // max(1, size)))
+
+
+def singly(blocks: tf.data.Dataset, like: tf.data.Dataset) -> tf.data.Dataset:
+    """The single elements of `blocks`, made of those of `like`, in their number as far as it is known."""
+    elements, count = blocks.unbatch(), tf.get_static_value(like.cardinality())
+    if count is None or count == tf.data.UNKNOWN_CARDINALITY:
+        return elements
+    return elements.apply(tf.data.experimental.assert_cardinality(count))
+
+
 def at_full_size(function: Callable[[Any], Any], place: Place, element: Any) -> Any:
     """Calls `function` on a batch filled up to the fullest one's size by repeating its last row, and cuts the result.
 

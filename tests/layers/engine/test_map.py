@@ -51,6 +51,58 @@ def test_single_images_are_treated_like_batches():
     assert np.array_equal(rows(singly, batched=False), rows(augment().map(images(), seed=7)))
 
 
+def test_single_images_are_augmented_in_blocks():
+    """Over several blocks the bits, the order and the number are those of batches, and a pass can be left anywhere."""
+    many = np.random.default_rng(1).integers(0, 256, (600, 4, 5, 3), dtype=np.uint8)
+    singles = tf.data.Dataset.from_tensor_slices((many, np.arange(600)))
+    mapped = augment().map(singles, seed=7, epoch=1)
+    together = rows(augment().map(singles.batch(70), seed=7, epoch=1))
+    found = rows(mapped, batched=False)
+    assert np.array_equal(found[0], together[0]) and found[1].tolist() == list(range(600))
+    assert mapped.cardinality() == 600 and mapped.element_spec == singles.element_spec
+    assert augment().map(singles.repeat(), seed=7).cardinality() == tf.data.INFINITE_CARDINALITY
+    assert augment().map(singles.filter(lambda x, y: y > 3), seed=7).cardinality() == tf.data.UNKNOWN_CARDINALITY
+    assert np.array_equal(rows(mapped.take(300), batched=False)[0], together[0][:300])
+
+
+def test_few_single_images_are_held_at_once():
+    """However large they are and however many come: what is read ahead is a block."""
+    sizes = []
+
+    class Recording(layers.RandomInvert):
+        def draw(self, spec, key):
+            tf.numpy_function(lambda n: sizes.append(int(n)), [spec.batch_size], [])
+            return super().draw(spec, key)
+
+    large = tf.data.Dataset.from_tensors(np.zeros([1024, 1024, 1], "uint8")).repeat(9)
+    assert len(list(kas.Pipeline([Recording(0.5)], jit_compile=False).map(large, seed=1))) == 9
+    assert sizes == [4, 4, 4]  # the last one at full size
+
+
+def test_images_of_different_sizes_are_augmented_one_by_one():
+    sizes = [(8, 9), (4, 5), (8, 9), (7, 3)]
+    ragged = tf.data.Dataset.from_generator(
+        lambda: (IMAGES[i, :height, :width] for i, (height, width) in enumerate(sizes)),
+        output_signature=tf.TensorSpec([None, None, 3], tf.uint8),
+    )
+    mapped = list(augment().map(ragged, seed=7))
+    assert [image.shape[:2] for image in mapped] == sizes
+    for i in (0, 2):
+        assert np.array_equal(mapped[i], rows(augment().map(images(), seed=7))[i])
+
+
+def test_a_saved_iterator_goes_on_within_a_block(tmp_path):
+    singles = tf.data.Dataset.from_tensor_slices(np.repeat(IMAGES, 40, 0))
+    whole = rows(augment().map(singles, seed=7, epoch=2), batched=False)
+    iterator = iter(augment().map(singles, seed=7, epoch=2))
+    for _ in range(300):
+        next(iterator)
+    saved = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "iterator"))
+    resumed = iter(augment().map(singles, seed=7, epoch=2))
+    tf.train.Checkpoint(iterator=resumed).restore(saved)
+    assert np.array_equal(np.stack(list(resumed)), whole[300:])
+
+
 def test_the_key_is_that_of_a_call():
     """Replay: an epoch given as a number, and the image's position, name what was drawn."""
     mapped = rows(augment().map(images(), seed=7, epoch=3))
