@@ -3,6 +3,7 @@
 #
 #   make demo    few labels to robust model on real digits, one table    make test    all tests but the notebooks'
 #   make lint    style of all code      make types   types of the package      make notebooks   runs the notebooks
+#   make outputs   runs the notebooks and keeps in them what they print and draw
 #   make docs    the API reference in build/docs                         make bench   every benchmark
 #   make test-oldest   the tests on the oldest versions that setup.cfg allows; TESTS=... chooses some
 #
@@ -21,7 +22,7 @@ OLDEST_PYTHON ?= $(shell PYENV_VERSION=3.10 python3.10 -c "import sys; print(sys
 SUPPORTED := import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
 	f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")
 
-.PHONY: demo test test-oldest notebooks lint types docs bench clean
+.PHONY: demo test test-oldest notebooks outputs lint types docs bench clean
 
 demo: $(VENV)/ready
 	$(RUN) -m keras_aug_ssl study --dataset mnist5k --labels 100 --out report
@@ -36,6 +37,9 @@ test-oldest: $(OLDEST)/ready
 
 notebooks: $(VENV)/ready
 	$(RUN) -m pytest -n 2 tests/test_notebooks.py
+
+outputs: $(VENV)/ready
+	$(RUN) -m tests.save_notebooks
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

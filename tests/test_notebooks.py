@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -34,11 +35,23 @@ def test_there_are_notebooks():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_is_saved_without_outputs(path):
+def test_is_saved_as_it_ran_from_top_to_bottom(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert code_cells(notebook)
-    assert not any(cell.outputs or cell.execution_count for cell in code_cells(notebook))
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "make outputs"
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert {output.output_type for output in outputs} <= {"stream", "display_data", "execute_result"}, "no errors"
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not re.search(r"/(home|root|tmp|Users|work)/", path.read_text(encoding="utf-8")), "a path of one machine"
+    assert path.stat().st_size < 3e6
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_opens_with_its_question_and_ends_with_what_to_try(path):
+    first, *_, last = nbformat.read(path, as_version=4).cells
+    assert first.source.split("\n")[0].endswith("?")
+    assert last.cell_type == "markdown" and last.source.startswith("## Now with your own")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
