@@ -4,7 +4,7 @@
 #   make demo    few labels to robust model on real digits, one table    make test    all tests but the notebooks'
 #   make lint    style of all code      make types   types of the package      make notebooks   runs the notebooks
 #   make outputs   runs the notebooks and keeps in them what they print and draw
-#   make docs    the API reference in build/docs                         make bench   every benchmark
+#   make docs    the documentation in build/docs, strictly                make bench   every benchmark
 #   make test-oldest   the tests on the oldest versions that setup.cfg allows; TESTS=... chooses some
 #
 # PYTHON chooses the interpreter of the environment; TENSORFLOW the extra: cpu, tensorflow or gpu.
@@ -48,8 +48,11 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(RUN) -m mypy
 
+# Afresh each time, and every warning is an error: a broken link, a name that isn't there, a public name left out.
 docs: $(VENV)/ready-docs
-	$(RUN) -m pdoc --docformat google --output-directory build/docs keras_aug_ssl
+	rm -rf build/docs build/doctrees build/gallery build/reference
+	$(RUN) -m sphinx -q -n -W --keep-going -d build/doctrees -c docs . build/docs
+	@echo "build/docs/index.html"
 
 bench: $(VENV)/ready-bench
 	set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(RUN) "$$script"; done

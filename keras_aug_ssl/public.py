@@ -7,6 +7,7 @@ from keras_aug_ssl import backend as backend
 from keras_aug_ssl import adversarial as adversarial
 from keras_aug_ssl import consistency as consistency
 from keras_aug_ssl import data as data
+from keras_aug_ssl import draws as draws
 from keras_aug_ssl import layers as layers
 from keras_aug_ssl import losses as losses
 from keras_aug_ssl import plots as plots

@@ -11,9 +11,9 @@ import keras_aug_ssl as kas
 NAMES = {
     "adversarial": """
         APGD AdversarialNoise AdversarialTraining Attack AttackResult AutoAttack BIM Boundary CarliniWagner Certificate
-        Curve DDN DeepFool FAB FGSM FMN GaussianNoise HopSkipJump MomentumFGSM PGD RandomFGSM RobustAccuracy
-        RobustnessReport SpatialAttack Square UniversalPerturbation certify evaluate_robustness fgsm input_gradient
-        robust saliency""",
+        Curve DDN DeepFool FAB FGSM FMN Found GaussianNoise HopSkipJump MomentumFGSM PGD Problem RandomFGSM
+        RobustAccuracy RobustnessReport SpatialAttack Square UniversalPerturbation certify evaluate_robustness fgsm
+        input_gradient robust saliency""",
     "calibration": "DryRun Reliability dry_run expected_calibration_error precision_interval reliability temperature",
     "consistency": """
         AdaMatch Alignment Batch ConsistencyLoss ConsistencyModel EntropyMinimization Fairness FixMatch FlexMatch
@@ -22,6 +22,9 @@ NAMES = {
     "data": """
         Dataset EpochCounter LabelSplit Split balanced labeled_unlabeled load split_labels synthesize
         synthesize_regression""",
+    "draws": """
+        as_key below beta between fold_in fresh_seed hashed joint_seed key_at normal_array permutation seeds split
+        uniform_array uniforms white_noise""",
     "layers": """
         AugMix AugmentationLayer AutoContrast BalancedMixUp CutMix Equalization MixUp MixingLayer Pipeline RandAugment
         RandomAffine RandomApply RandomBrightness RandomChoice RandomColorJitter RandomContrast RandomCrop

@@ -30,6 +30,8 @@ from keras_aug_ssl.adversarial.evaluation.saliency import saliency as saliency
 from keras_aug_ssl.adversarial.evaluation.smoothing import Certificate as Certificate
 from keras_aug_ssl.adversarial.evaluation.smoothing import certify as certify
 from keras_aug_ssl.adversarial.search.attack import Attack as Attack
+from keras_aug_ssl.adversarial.search.problem import Found as Found
+from keras_aug_ssl.adversarial.search.problem import Problem as Problem
 from keras_aug_ssl.adversarial.search.results import AttackResult as AttackResult
 from keras_aug_ssl.adversarial.training.consistency import robust as robust
 from keras_aug_ssl.adversarial.training.layer import AdversarialNoise as AdversarialNoise

@@ -129,7 +129,7 @@ def pseudo_labels(
         ...          "round_entered": np.array([1, -1, 2]), "round_left": np.array([-1, -1, -1])}
         >>> figure = pseudo_labels(np.zeros((3, 8, 8, 1)), table, class_names=["cat", "dog"])
         >>> [text.get_text() for text in figure.texts]
-        ['dog 90%', 'selection 1\n1 added', 'cat 80%', 'selection 2\n1 added']
+        ['dog 90%', 'selection 1\\n1 added', 'cat 80%', 'selection 2\\n1 added']
     """
     label, confidence, left = (np.asarray(table[name]) for name in ("label", "confidence", "round_left"))
     entered = np.asarray(table["round_entered"])

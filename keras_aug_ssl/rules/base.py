@@ -79,6 +79,9 @@ class Rule:
 
     Call a rule on probabilities to see what it does. Subclasses define `score` and `weights`, and `statistics` where
     a row's weight depends on other rows. All three are functions of tensors, so a rule works in a `tf.function`.
+    A rule of one's own must be registered, by `keras.saving.register_keras_serializable`, and give its arguments in
+    `get_config`: runs and models that hold it are saved and found again by its name. `kas.testing.check_rule` checks
+    it.
 
     Class attributes:
         graded: weights may lie between 0 and 1, so training needs sample weights.

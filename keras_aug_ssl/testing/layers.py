@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+
+from keras_aug_ssl import checks
+from keras_aug_ssl.layers.engine.base import AugmentationLayer
 from keras_aug_ssl.testing import layer_annotations, layer_models, layer_running, layer_strain, layer_values
 from keras_aug_ssl.testing.laws import Law, held
 from keras_aug_ssl.testing.subject import Subject
@@ -37,6 +41,7 @@ def check_layer(
 
     Raises:
         AssertionError: a law is broken; it says which, and how.
+        TypeError: `make` makes something else than a layer of this library or on its base.
 
     Example:
         >>> import keras_aug_ssl as kas
@@ -44,4 +49,10 @@ def check_layer(
         >>> kas.testing.check_layer(make, only=["same key, same output", "values stay in range"])
         ['same key, same output', 'values stay in range']
     """
+    made = make() if callable(make) and not isinstance(make, keras.layers.Layer) else None
+    if not isinstance(made, AugmentationLayer):
+        checks.fail(
+            "check_layer", "make", "a class or a function that makes a layer derived from AugmentationLayer",
+            make if made is None else made, "Pass the class, or `lambda: MyLayer(0.5)`.", TypeError,
+        )  # fmt: skip
     return held("check_layer", LAYER_LAWS, lambda: Subject(make, value_range), only, skip)

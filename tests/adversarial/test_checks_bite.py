@@ -115,8 +115,8 @@ class WritesIntoItsInput(Works):
 
 
 class BuildsEpsilonIn(Works):
-    def _recipe(self):
-        return {**super()._recipe(), "epsilon": self.epsilon}
+    def recipe(self):
+        return {**super().recipe(), "epsilon": self.epsilon}
 
 
 class ForgetsTheMask(Works):

@@ -98,8 +98,8 @@ class APGD(IterativeAttack):
         problem = problem.with_rows(ranked=ranked)
         return restart(problem, climb, ranked.shape[1], early_stop=self.early_stop).found()
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "restarts": self.restarts, "samples": self.samples}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "restarts": self.restarts, "samples": self.samples}
 
 
 def surface_start(problem: Problem, number: tf.Tensor) -> tf.Tensor:

@@ -85,5 +85,5 @@ class AutoAttack(Attack):
             return [first, make(APGD, loss="dlr", restarts=restarts), targeted, *rest]
         return [first, targeted, *rest]
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "version": self.version}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "version": self.version}

@@ -118,9 +118,9 @@ class CarliniWagner(MinimalAttack):
         state = iterate(problem, body, start, self.steps)
         return state["closest"], state["reached"]
 
-    def _recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, Any]:
         own = {"searches": self.searches, "confidence": self.confidence, "step_share": self.step_share}
-        return {**super()._recipe(), **own}
+        return {**super().recipe(), **own}
 
 
 def _adam(gradient: tf.Tensor, first: tf.Tensor, second: tf.Tensor, i: tf.Tensor) -> tuple[tf.Tensor, ...]:

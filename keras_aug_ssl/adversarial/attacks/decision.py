@@ -121,8 +121,8 @@ class HopSkipJump(DecisionAttack):
         direction = tf.sign(direction) if self.norm == "linf" else BALLS["l2"].steepest(direction)
         return direction, count
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "evaluations": self.evaluations, "max_evaluations": self.max_evaluations}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "evaluations": self.evaluations, "max_evaluations": self.max_evaluations}
 
 
 @register

@@ -91,9 +91,9 @@ class DeepFool(MinimalAttack):
         change = tf.reshape(planes.reach(problem.ball, gradient, gain, down, up), tf.shape(x))
         return problem.clip(origin + (1.0 + self.overshoot) * change)
 
-    def _recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, Any]:
         return {
-            **super()._recipe(),
+            **super().recipe(),
             "candidates": self.candidates,
             "overshoot": self.overshoot,
             "refinements": self.refinements,

@@ -113,5 +113,5 @@ class FAB(MinimalAttack):
         alpha = spread(tf.minimum(near_size / (near_size + far_size), _ALPHA), x)
         return problem.clip((1.0 - alpha) * (x + _ETA * near) + alpha * (origin + _ETA * far))
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "candidates": self.candidates, "restarts": self.restarts}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "candidates": self.candidates, "restarts": self.restarts}

@@ -122,8 +122,8 @@ class RandomFGSM(Attack):
         point = problem.evaluate(start)
         return _judged(problem, start + length * steepest(problem, start, point.gradient), point)
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "step_size": self.step_size}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "step_size": self.step_size}
 
 
 class IterativeAttack(Attack):
@@ -147,8 +147,8 @@ class IterativeAttack(Attack):
         """One ascent by a step rule."""
         return ascend(problem, start, step=rule, steps=self.steps, early_stop=self.early_stop, best=best)
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "steps": self.steps, "early_stop": self.early_stop}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "steps": self.steps, "early_stop": self.early_stop}
 
 
 @register
@@ -197,8 +197,8 @@ class PGD(IterativeAttack):
 
         return restart(problem, climb, self.restarts, early_stop=self.early_stop).found()
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "step_size": self.step_size, "restarts": self.restarts}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "step_size": self.step_size, "restarts": self.restarts}
 
 
 @register
@@ -237,8 +237,8 @@ class BIM(IterativeAttack):
         rule = Plain(self.step_size, 2.5 / self.steps)
         return self.ascend(problem, problem.x, rule).found()
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "step_size": self.step_size}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "step_size": self.step_size}
 
 
 @register
@@ -269,8 +269,8 @@ class MomentumFGSM(IterativeAttack):
         rule = Momentum(self.decay, share=1.0 / self.steps)
         return self.ascend(problem, problem.x, rule).found()
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "decay": self.decay}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "decay": self.decay}
 
 
 @register
@@ -310,8 +310,8 @@ class GaussianNoise(Attack):
 
         return iterate(problem, body, {"best": Best.none(problem)}, self.repeats)["best"].found()
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "repeats": self.repeats}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "repeats": self.repeats}
 
 
 def _judged(problem: Problem, x: tf.Tensor, start: Evaluation) -> Found:

@@ -130,6 +130,6 @@ class SpatialAttack(Attack):
         del config["epsilon"]
         return config
 
-    def _recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, Any]:
         own = {"max_degrees": self.max_degrees, "max_shift": self.max_shift, "grid": self.grid, "steps": self.steps}
-        return {**super()._recipe(), **own}
+        return {**super().recipe(), **own}

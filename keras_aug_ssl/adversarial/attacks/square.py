@@ -73,8 +73,8 @@ class Square(Attack):
         place = i * 10_000 / self.steps
         return self.share / 2.0 ** sum(place > halving for halving in _HALVINGS)
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "steps": self.steps, "share": self.share}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "steps": self.steps, "share": self.share}
 
 
 class _Grid:

@@ -101,8 +101,8 @@ class UniversalPerturbation(Given):
             total = tf.reduce_sum(point.gradient * spread(weight / size, point.gradient), axis=0, keepdims=True)
             return self.ball.project(delta[None] + length * self.ball.steepest(total), radius)[0]
 
-        key = ("universal", tuple(sorted(self._recipe().items())))
+        key = ("universal", tuple(sorted(self.recipe().items())))
         return victim.graph(key, lambda: tf.function(step, autograph=False, reduce_retracing=True))
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "epochs": self.epochs, "step_size": self.step_size}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "epochs": self.epochs, "step_size": self.step_size}

@@ -245,7 +245,7 @@ class Attack:
         """The arguments of the constructor, as plain values."""
         loss = self.loss if isinstance(self.loss, str) else keras.saving.serialize_keras_object(self.loss)
         bounds = [bound.tolist() for bound in self.bounds]
-        return {"epsilon": self.epsilon, **self._recipe(), "loss": loss, "bounds": bounds, "seed": self.seed}
+        return {"epsilon": self.epsilon, **self.recipe(), "loss": loss, "bounds": bounds, "seed": self.seed}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Attack:
@@ -255,7 +255,7 @@ class Attack:
             config["loss"] = keras.saving.deserialize_keras_object(config["loss"])
         return cls(**config)
 
-    def _recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, Any]:
         """The arguments built into the graph: all but epsilon, bounds and seed, which are its inputs."""
         return {"norm": self.norm, "loss": self.loss, "targeted": self.targeted, "jit_compile": self.jit_compile}
 
@@ -268,7 +268,7 @@ class Attack:
 
     def _graph(self, victim: Victim, rows: dict[str, Any], limits: list[Any], finish: Finish) -> Any:
         """The traced attack: one for a model, a recipe and the shape of an example, for any number of examples."""
-        recipe = tuple(sorted(self._recipe().items()))
+        recipe = tuple(sorted(self.recipe().items()))
         examples = tuple((part.dtype, *part.shape[1:]) for part in tf.nest.flatten(rows))
         shared = tuple((part.dtype, *part.shape) for part in limits)
         key = (type(self), recipe, finish.__name__, *sorted(rows), examples, shared)

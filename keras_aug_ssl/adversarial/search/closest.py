@@ -84,8 +84,8 @@ class MinimalAttack(Attack):
             checks.fail(type(self).__name__, "model", expected, head.kind, advice)
         return super().objective(head, compiled)
 
-    def _recipe(self) -> dict[str, Any]:
-        return {**super()._recipe(), "steps": self.steps}
+    def recipe(self) -> dict[str, Any]:
+        return {**super().recipe(), "steps": self.steps}
 
 
 def dual(ball: Ball) -> Ball:

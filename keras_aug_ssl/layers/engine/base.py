@@ -63,8 +63,26 @@ def _within(images: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return ~((tf.reduce_min(values) < low - margin) | (tf.reduce_max(values) > high + margin))
 
 
+def _missing(cls: type, name: str, example: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"{cls.__name__} defines no `{name}`, which every layer of one's own needs, for example: {example}. "
+        "The docstring of kas.layers.AugmentationLayer has a whole layer."
+    )
+
+
 class AugmentationLayer(keras.layers.Layer):
     """Base of all augmentation layers.
+
+    A layer of one's own says three things, and is registered, so that a model that holds it can be saved:
+
+    * `draw(spec, key)` draws parameters, a dict of tensors with one row an image, with `kas.draws` and nothing else.
+    * `keep(mask, parameters)` makes them those of the identity where `mask` is False.
+    * `run(steps, batch, finish, jit)`, a class method, executes a run of neighbours of its family in one go. A layer
+      that isn't of a family of ours (`RandomRotation`, `RandomBrightness` and `RandomGamma` show the shape of a matrix,
+      a color change and a curve) defines its own; alone, `steps` is itself and its parameters.
+
+    `sample`, `apply`, `tf.data`, masks and boxes, both data formats, dtypes and saving are the base's;
+    `kas.testing.check_layer` says whether the layer keeps the laws.
 
     In general they differ from Keras's image layers (3.15) in this: every image draws for itself, by rules of our own,
     so a seed gives other numbers; what comes in as integers leaves as integers, rounded, where Keras gives floats;
@@ -82,6 +100,24 @@ class AugmentationLayer(keras.layers.Layer):
         data_format: `"channels_last"` or `"channels_first"`; None takes Keras's setting.
         bounding_box_format: how boxes are written, one of Keras's formats; needed when boxes come.
         **kwargs: as for any Keras layer (`name`, ...).
+
+    Example:
+        >>> @keras.saving.register_keras_serializable(package="mine")
+        ... class Dim(kas.layers.AugmentationLayer):
+        ...     pointwise = True  # each pixel by itself: masks and boxes stay as they are
+        ...     def draw(self, spec, key):
+        ...         (unit,) = kas.draws.uniforms(key, spec.batch_size, 1, spec.first)
+        ...         return {"factor": 1.0 - 0.5 * unit}
+        ...     def keep(self, mask, parameters):
+        ...         return {"factor": tf.where(mask, parameters["factor"], 1.0)}
+        ...     @classmethod
+        ...     def run(cls, steps, batch, finish, jit):
+        ...         images = tf.cast(batch.images, tf.float32)
+        ...         for _, parameters in steps:
+        ...             images *= parameters["factor"][:, None, None, None]
+        ...         return batch.replace(images=finish(images))
+        >>> "same key, same output" in kas.testing.check_layer(Dim)
+        True
     """
 
     what = ""  # what the family does in one pass over the pixels, for `Pipeline.plan`
@@ -124,11 +160,11 @@ class AugmentationLayer(keras.layers.Layer):
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
         """Draws parameters, leading axis = batch, as a pure function of the (2,) uint64 `key` and `spec`."""
-        raise NotImplementedError
+        raise _missing(type(self), "draw", 'return {"factor": ...}, drawn with kas.draws')
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         """`parameters` where the (B,) booleans are true, those of the identity elsewhere."""
-        raise NotImplementedError
+        raise _missing(type(self), "keep", 'return {"factor": tf.where(mask, parameters["factor"], 1.0)}')
 
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
         """(height, width) of the output for an input of `size`."""
@@ -164,7 +200,9 @@ class AugmentationLayer(keras.layers.Layer):
                 dtype.
             jit: whether to compile.
         """
-        raise NotImplementedError
+        raise _missing(
+            cls, "run", "return batch.replace(images=finish(...)), or extend a layer of ours, whose run does"
+        )
 
     # --- what a user calls ----------------------------------------------------------------------------------------
 
