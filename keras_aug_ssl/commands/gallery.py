@@ -112,7 +112,7 @@ def _picture(rows: Mapping[str, Sequence[Row]]) -> bytes:
 
 def _page(rows: Mapping[str, Sequence[Row]], groups: Mapping[str, Sequence[Path]], augment: Pipeline) -> str:
     sections = [
-        (group, f"<p>{len(found)} of {len(groups[group])}</p>\n" + "".join(_tiles(*row) for row in found))
+        (group, f"<p>Shown: {len(found)} of {len(groups[group])}.</p>\n" + "".join(_tiles(*row) for row in found))
         for group, found in rows.items()
         if found
     ]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_aug_ssl.__main__ import main
 from keras_aug_ssl.commands import gallery
+from tests.browser import look, needs_browser
 from tests.helpers import half_bright
 
 
@@ -31,7 +32,7 @@ def test_every_class_folder_is_shown_by_name(tmp_path, capsys):
     out = tmp_path / "gallery.html"
     assert main(["augment", f"{tmp_path}/pets", "--out", str(out), "--copies", "2"]) == 0
     page = out.read_text(encoding="utf-8")
-    assert "<p>3 of 7</p>" in page and "dogs &amp; wolves</h2>\n<p>1 of 1</p>" in page
+    assert "<p>Shown: 3 of 7.</p>" in page and "dogs &amp; wolves</h2>\n<p>Shown: 1 of 1.</p>" in page
     assert page.count("<img") == 4 * 3 and "6.png" in page and "5.png" not in page
     assert "4 of 8 images, 2 of 2 folders" in capsys.readouterr().out
 
@@ -50,3 +51,14 @@ def test_broken_images_are_left_out_unless_all_are(folder, tmp_path, capsys):
     before = out.read_bytes()
     assert main(["augment", f"{folder}/left.png", f"{folder}/notes.txt", "--out", str(out), "--copies", "1"]) == 2
     assert "none of the 2 images can be read" in capsys.readouterr().err and out.read_bytes() == before
+
+
+@needs_browser
+def test_a_gallery_fits_desk_and_phone_by_day_and_night(folder, tmp_path):
+    out = tmp_path / "gallery.html"
+    assert main(["augment", folder, "--out", str(out), "--copies", "8"]) == 0
+    day, night = look(out, 1280), look(out, 390, dark=True)
+    for found in (day, night):
+        assert not found["wrong"] and found["page"] <= found["screen"] and len(found["images"]) == 18
+        assert all(width >= 128 and right <= found["screen"] for width, right in found["images"])
+    assert day["background"] != night["background"]

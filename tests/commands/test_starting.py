@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
 from keras_aug_ssl.__main__ import COMMANDS, main
 from keras_aug_ssl.commands.starting import is_command_line
+from keras_aug_ssl.losses import AugMixLoss
 
 SLOW = ("tensorflow", "keras", "numpy")
 
@@ -41,6 +44,16 @@ def test_the_console_script_imports_nothing_slow(tmp_path):
     assert done.returncode == 0 and "Exit codes:" in done.stdout and not names.intersection(SLOW)
 
 
+def test_with_work_to_do_it_knows_the_classes_of_saved_models(tmp_path):
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Softmax()])
+    model.compile("sgd", AugMixLoss())
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", np.zeros((2, 4, 4, 1), np.float32))
+    files = [f"{tmp_path}/{name}" for name in ("model.keras", "x.npy", "labels.csv")]
+    _, done = imported("-m", "keras_aug_ssl", "pseudo-label", *files[:2], "--out", files[2])
+    assert done.stdout.startswith("2 of 2 examples"), done.stderr[-2000:]
+
+
 @pytest.mark.parametrize(
     ("argv", "original", "expected"),
     [
@@ -70,6 +83,15 @@ def test_a_missing_tensorflow_is_one_line(monkeypatch, capsys, folder):
     monkeypatch.setattr("importlib.import_module", missing)
     assert main(["augment", folder]) == 2
     assert capsys.readouterr().err == "keras-aug-ssl: keras_aug_ssl.public: TensorFlow is not installed.\n"
+
+
+def test_interrupted_without_a_result_it_says_so(monkeypatch, capsys, folder):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+    assert main(["augment", folder]) == 130
+    assert capsys.readouterr().err == "keras-aug-ssl: interrupted; nothing was written\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
