@@ -27,6 +27,7 @@ contents = {
         "docs/notebooks",
         "docs/measurements",
         "docs/faq",
+        "docs/versions",
         "CHANGELOG",
         "CONTRIBUTING",
         "SECURITY",

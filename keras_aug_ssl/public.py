@@ -62,3 +62,4 @@ from keras_aug_ssl.self_training import SelfTraining as SelfTraining
 from keras_aug_ssl.self_training import UnlabeledPool as UnlabeledPool
 from keras_aug_ssl.self_training import embed as embed
 from keras_aug_ssl.self_training.labelling import calibration as calibration
+from keras_aug_ssl.versions import report_versions as report_versions

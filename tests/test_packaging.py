@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -66,6 +68,49 @@ def test_what_is_missing_is_in_the_extra_that_the_error_names(name, monkeypatch)
     assert distribution in [re.split("[>;]", line)[0] for line in requirements(EXTRAS[extra])]
 
 
+# --- what a reader is told --------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_versions_begins_with_the_lowest_that_are_required():
+    page = (ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([\w ]+) \| ([\d.]+) \|", page, re.MULTILINE))
+    lowest = dict(re.findall(r"^([\w-]+)>=([\d.]+)", SETUP["options"]["install_requires"], re.MULTILINE))
+    python = re.match(r">=([\d.]+)", SETUP["options"]["python_requires"]).group(1)
+    told = [rows[name] for name in ("Python", "Keras", "NumPy", "TensorFlow Datasets")]
+    assert told == [python, *(lowest[name] for name in ("keras", "numpy", "tensorflow-datasets"))]
+    assert rows["TensorFlow"] == ".".join(map(str, backend.MINIMUM_TENSORFLOW))
+
+
+def test_this_version_is_in_the_changelog_and_in_the_citation():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    date = re.search(rf"^## \[{re.escape(kas.__version__)}\] - (\d{{4}}-\d\d-\d\d)$", changes, re.MULTILINE).group(1)
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {kas.__version__}\n" in citation and f"date-released: {date}\n" in citation
+    assert changes.index("## [Unreleased]") < changes.index(f"## [{kas.__version__}]")
+
+
+def test_nothing_is_pickled_and_saved_models_are_loaded_safely():
+    """What SECURITY.md says."""
+    modules = r"^\s*(?:import|from) (?:pickle|cloudpickle|dill|joblib|marshal|shelve)\b"
+    unsafe = modules + r"|allow_pickle=True|safe_mode=False|\b(?:eval|exec)\("
+    found = {
+        path.name: re.findall(unsafe, path.read_text(encoding="utf-8"), re.MULTILINE)
+        for path in (ROOT / "keras_aug_ssl").rglob("*.py")
+    }
+    assert not {name for name, places in found.items() if places}
+
+
+def test_a_report_of_versions_names_what_matters(capsys):
+    text = kas.report_versions()
+    assert capsys.readouterr().out == text + "\n"
+    assert {line.partition(": ")[0] for line in text.splitlines()} >= {
+        "keras_aug_ssl", "Python", "Keras", "TensorFlow", "NumPy", "TensorFlow Datasets", "GPU", "system",
+    }  # fmt: skip
+    assert f"{keras.__version__} on tensorflow" in text
+    for template in ("problem.yml", "wish.yml"):
+        assert "`kas.report_versions()`" in (ROOT / ".github" / "ISSUE_TEMPLATE" / template).read_text(encoding="utf-8")
+
+
 # --- what is in a distribution ----------------------------------------------------------------------------------------
 
 
@@ -101,3 +146,25 @@ def test_the_wheel_is_the_package(distributions):
     with zipfile.ZipFile(file) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == package_files()
+
+
+SMOKE = """
+import numpy as np
+import keras_aug_ssl as kas
+assert kas.__file__.startswith({where!r}), kas.__file__
+images = np.zeros((2, 8, 8, 3), "uint8")
+assert kas.Pipeline([kas.layers.RandomFlip(), kas.layers.RandomHue(0.1)])(images).shape == images.shape
+kas.report_versions()
+"""
+
+
+def test_the_wheel_installs_and_works_by_itself(distributions, tmp_path):
+    """Into an empty folder, away from the checkout; what it needs is borrowed from this environment."""
+    (wheel,) = distributions.glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
+    subprocess.run([*pip, str(tmp_path / "site"), str(wheel)], check=True, cwd=tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    smoke = SMOKE.format(where=str(tmp_path / "site"))
+    done = subprocess.run([sys.executable, "-c", smoke], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "keras_aug_ssl: " + kas.__version__ in done.stdout

@@ -46,7 +46,7 @@ AT_THE_TOP = """
     ConsistencyModel DDN DeepFool FAB FGSM FMN FixMatch FlexMatch FreeMatch MeanTeacher MixMatch PiModel PseudoLabel
     SoftMatch UDA VAT GaussianNoise HopSkipJump MomentumFGSM PGD Pipeline RandomFGSM RobustAccuracy RobustnessReport
     SelfTrainer SelfTraining SpatialAttack Square UniversalPerturbation UnlabeledPool certify embed evaluate_robustness
-    fgsm input_gradient robust robust_self_training saliency"""
+    fgsm input_gradient report_versions robust robust_self_training saliency"""
 
 
 def public(module: types.ModuleType) -> set[str]:
