@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epsilon", type=options.number(0), nargs="+",
         help="radii (default: 5, 10 and 20 %% of the width of the bounds)",
     )  # fmt: skip
-    parser.add_argument("--norm", choices=("linf", "l2", "l1"), default="linf", help="(default: %(default)s)")
+    parser.add_argument(
+        "--norm", choices=("linf", "l2", "l1"), default="linf", help="of the change (default: %(default)s)"
+    )
     parser.add_argument(
         "--steps", type=options.whole(1), default=40, help="gradient steps of the attack (default: %(default)s)"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from keras_aug_ssl.adversarial import PGD
 from keras_aug_ssl.commands import looking, options
 from keras_aug_ssl.commands.inputs import Reader, check_fits, image_shape, labeled_files, read_labeled, read_model
-from keras_aug_ssl.commands.messages import bad_input, shown
+from keras_aug_ssl.commands.messages import bad_input, note, shown
 from keras_aug_ssl.commands.progress import Advance, progress
 from keras_aug_ssl.tables import as_text
 from keras_aug_ssl.writing import replacing
@@ -66,15 +66,26 @@ def _examples(model: keras.Model, arguments: argparse.Namespace) -> tuple[np.nda
         x, y = read_labeled(arguments.data, arguments.data_dir, (low, high))
         chosen = _chosen(len(x), arguments.examples)
         return x[chosen], y[chosen], lambda: 0
-    files, classes = labeled_files(folder)
+    files, y, names = labeled_files(folder)
     height, width, channels = image_shape(model, "a .npz file with x and y")
+    _compare_classes(model, names)
     chosen = _chosen(len(files), arguments.examples)
     looking.at_images([files[row] for row in chosen[: looking.LOOKED_AT]], (height, width), channels)
-    reader = Reader((height, width), channels)
-    found = dict(reader([files[row] for row in chosen]))
+    reader, classes = Reader((height, width), channels), {files[row]: y[row] for row in chosen}
+    found = dict(reader(list(classes)))
     reader.check_any()
     x = low + (high - low) / 255.0 * np.stack(list(found.values()))
     return np.clip(x, low, high), np.asarray([classes[file] for file in found]), reader.exit_code
+
+
+def _compare_classes(model: keras.Model, names: Sequence[str]) -> None:
+    """Says it when there are other numbers of class folders than of outputs; one output says yes or no."""
+    outputs = getattr(model, "output_shape", None)
+    if isinstance(outputs, tuple) and outputs[-1] not in (None, 1, len(names)):
+        note(
+            f"the model has {outputs[-1]} outputs and the folder {len(names)} classes, numbered from 0, {names[0]}, to "
+            f"{len(names) - 1}, {names[-1]}: are these the model's numbers?"
+        )
 
 
 def _chosen(total: int, most: int) -> np.ndarray:

@@ -38,18 +38,21 @@ def image_files(paths: Sequence[str]) -> list[Path]:
     return files
 
 
-def labeled_files(folder: Path) -> tuple[list[Path], dict[Path, int]]:
-    """The images in the class folders of a folder, with the number of their class by the order of the sorted names.
+def labeled_files(folder: Path) -> tuple[list[Path], np.ndarray, list[str]]:
+    """The images in the class folders of a folder.
+
+    Returns:
+        The N files; (N,) numbers of their classes, by the order of the sorted names; the names.
 
     Raises:
         ValueError: there are no class folders, no images in them, or a folder can't be listed.
     """
     _check_listed(folder)
     names = sorted(place.name for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
-    classes = {file: number for number, name in enumerate(names) for file in images.images_in(folder / name)}
-    if not classes:
+    found = [images.images_in(folder / name) for name in names]
+    if not any(found):
         raise ValueError(f"{folder} must hold a folder of images for each class; in its {len(names)} folders is none")
-    return list(classes), classes
+    return sum(found, []), np.repeat(np.arange(len(names)), list(map(len, found))), names
 
 
 def _check_listed(folder: Path) -> None:

@@ -73,11 +73,11 @@ def run(arguments: argparse.Namespace) -> None:
             images.task(settings.labels, seed)
     try:
         results = run_study(settings, images, arguments.out, methods=budget.methods)
+        file = report.write(results, images, arguments.out, BUDGETS["full"].methods)
     except BlockingIOError as error:
         raise BadInput(f"another study runs in {shown(arguments.out)}; wait, or choose another folder") from error
     except KeyboardInterrupt:
         kept = f"finished rows are kept in {shown(arguments.out)}; the same command goes on from there"
         raise KeyboardInterrupt(kept) from None
     titles = {method.name: method.title for each in BUDGETS.values() for method in each.methods}
-    file = report.write(results, images, arguments.out, BUDGETS["full"].methods)
     print(f"\n{as_text(report.table(results, titles))}\n\n{shown(file)}")

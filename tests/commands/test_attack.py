@@ -15,7 +15,10 @@ from keras_aug_ssl.commands import attacking
 from tests.helpers import half_bright
 
 # Keras reads variables into arrays in a way NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+    pytest.mark.usefixtures("without_graphs"),
+]
 
 SIDES = np.arange(6) % 2
 IMAGES = np.stack([half_bright(bool(side)) for side in SIDES])
@@ -50,6 +53,7 @@ def test_arrays(model_file, arrays, tmp_path, capsys):
     assert accuracies(json.loads(out.read_text())["rows"]) == [(0.0, 1.0), (0.1, 1.0), (0.6, 0.0)]
 
 
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config.experimental_run_functions_eagerly")  # Keras's reading
 def test_a_folder_is_read_as_keras_reads_it(model_file, classes, capsys):
     Path(classes, "0 right", "broken.png").write_bytes(b"no image")
     assert main(["attack", model_file, classes, "--steps", "3", "--json"]) == 3
@@ -58,6 +62,14 @@ def test_a_folder_is_read_as_keras_reads_it(model_file, classes, capsys):
     assert found["examples"] == 6 and accuracies(found["rows"]) == [(0.0, 1.0), (0.05, 1.0), (0.1, 1.0), (0.2, 1.0)]
     assert "broken.png" in said.err and "1 of 7 images can't be read" in said.err
     assert keras.utils.image_dataset_from_directory(classes).class_names == ["0 right", "1 left"]
+    assert "outputs" not in said.err
+
+
+def test_other_numbers_of_classes_and_outputs_are_said(model_file, classes, capsys):
+    Path(classes, "2 both").mkdir()
+    assert main(["attack", model_file, classes, "--steps", "1", "--epsilon", "0.1"]) == 0
+    said = "the model has 2 outputs and the folder 3 classes, numbered from 0, 0 right, to 2, 2 both"
+    assert said in capsys.readouterr().err
 
 
 def test_a_folder_without_classes_is_told_what_is_missing(model_file, folder, capsys):
@@ -84,11 +96,11 @@ def scaled(model_file: str, scale: float) -> str:
 
 def test_values_of_another_scale_are_refused(model_file, arrays, classes, capsys):
     scaled(model_file, 255.0)
-    assert main(["attack", model_file, arrays]) == 2
+    assert main(["attack", model_file, arrays, "--steps", "2"]) == 2
     said = capsys.readouterr()
     assert "the model seems to want values in 0..255" in said.err and "pass --bounds 0 255" in said.err
     assert not said.out
-    assert main(["attack", model_file, classes]) == 2
+    assert main(["attack", model_file, classes, "--steps", "2"]) == 2
     assert "accuracy is 50% on these values in 0..1 and 100% in 0..255; pass" in capsys.readouterr().err
     assert main(["attack", model_file, classes, "--bounds", "0", "255", "--steps", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[5].split()[0] == "12.75"
