@@ -52,6 +52,7 @@ types: $(VENV)/ready
 docs: $(VENV)/ready-docs
 	rm -rf build/docs build/doctrees build/gallery build/reference
 	$(RUN) -m sphinx -q -n -W --keep-going -d build/doctrees -c docs . build/docs
+	$(RUN) -m pytest -q tests/test_site_in_a_browser.py
 	@echo "build/docs/index.html"
 
 bench: $(VENV)/ready-bench

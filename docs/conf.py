@@ -108,6 +108,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "keras_aug_ssl"
 html_extra_path = ["site/index.html"]
 html_static_path = ["site/style.css"]
+html_sidebars = {page: [] for page in contents["README"] if page not in contents}  # nothing to go on to below them
 html_css_files = ["style.css"]
 html_theme_options = {
     "header_links_before_dropdown": 6,

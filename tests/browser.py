@@ -42,9 +42,14 @@ FRAME = """
 
 def look(page: Path, width: int, column: int = 1, dark: bool = False) -> dict[str, Any]:
     """What a browser `width` pixels wide makes of a page, after a click on a column's heading of every table."""
+    return seen(page, LOOK % {"column": column}, width, dark)
+
+
+def seen(page: Path, script: str, width: int, dark: bool = False) -> dict[str, Any]:
+    """What a script, put into the page, posts to the frame around it, which is `width` pixels wide."""
     watched, frame = page.with_name("watched.html"), page.with_name("frame.html")
     text = page.read_text(encoding="utf-8")
-    watched.write_text(text.replace("<head>", "<head>" + LOOK % {"column": column}, 1), encoding="utf-8")
+    watched.write_text(text.replace("<head>", "<head>" + script, 1), encoding="utf-8")
     frame.write_text(FRAME % {"page": watched.name, "width": width}, encoding="utf-8")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--window-size=1400,2000"]
     options += ["--virtual-time-budget=5000", f"--user-data-dir={page.parent / 'profile'}"]

@@ -55,6 +55,13 @@ def convert(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
     lines[:] = list(converted(lines))
 
 
+def skip_foreign(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """Leaves out what a class has from Keras or Python: their documentation has it."""
+    module = getattr(getattr(thing, "fget", None) or thing, "__module__", None) or ""
+    return True if module and not module.startswith("keras_aug_ssl") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", convert, priority=100)  # before napoleon reads the sections
+    app.connect("autodoc-skip-member", skip_foreign)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

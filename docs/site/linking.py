@@ -60,7 +60,7 @@ class LinkNames(SphinxPostTransform):
                 continue
             text = node.astext()
             full = NAME.fullmatch(text)
-            name = full.group(1) if full else short_names().get(text, "")
+            name = full.group(1) if full else short_names().get(text.partition("(")[0], "")
             if not name:
                 continue
             there = place(name)
