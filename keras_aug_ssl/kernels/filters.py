@@ -59,8 +59,10 @@ def _sharpened(padded: tf.Tensor, factor: tf.Tensor, channels: int, finish: Fini
 
 
 def _correlate(padded: tf.Tensor, weights: tf.Tensor, axis: int, step: int, finish: Finish) -> tf.Tensor:
-    """Correlates (B, H, W * C) rows along one axis with (B, taps) weights, from `step` to `step`: a sum of shifts, since
-    no operation takes a kernel an image."""
+    """Correlates (B, H, W * C) rows along one axis with (B, taps) weights, `step` values apart.
+
+    A sum of shifts, since no operation takes a kernel an image.
+    """
     padded = tf.cast(padded, tf.float32)
     taps = weights.shape[1]
     length = tf.shape(padded)[axis] - (taps - 1) * step
