@@ -127,3 +127,17 @@ def _cos_sin(degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     cos, sin = tf.where(swap, -sin, cos), tf.where(swap, cos, sin)
     negative = quadrant >= 2.0
     return tf.where(negative, -cos, cos), tf.where(negative, -sin, sin)
+
+
+def cut(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
+    """Rectangles of whole pixels out of (B, H, W, C) images, at (B, 2) int32 (top, left) corners.
+
+    A row of a rectangle is one run of values: what is gathered is counted on, not looked up by the pixel.
+    """
+    (height, width), channels = size, images.shape[-1]
+    batch, row = tf.shape(images)[0], tf.shape(images)[2] * channels
+    top, left = (edge[:, None, None] for edge in tf.unstack(corner, axis=1))
+    place = (top + tf.range(height)[:, None]) * row + left * channels + tf.range(width * channels)
+    rows = tf.gather(tf.reshape(images, [batch, tf.shape(images)[1] * row]), place, batch_dims=1)
+    rows = tf.reshape(rows, [batch, height, width, channels])
+    return tf.ensure_shape(rows, [images.shape[0], height, width, channels])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,9 +12,9 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import geometry
 from keras_aug_ssl.kernels.geometry import Size
-from keras_aug_ssl.layers.engine.base import Parameters
-from keras_aug_ssl.layers.engine.batch import Spec
-from keras_aug_ssl.layers.engine.warp import GeometricLayer
+from keras_aug_ssl.layers.engine.base import Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.batch import Batch, Spec
+from keras_aug_ssl.layers.engine.warp import GeometricLayer, move_annotations
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -57,6 +58,8 @@ class RandomCrop(_Crop):
     An image smaller than the rectangle, and every image with `training=False`, gives the largest centred rectangle of
     that shape, resized, as `keras.layers.RandomCrop` documents. Whole pixels are copied, bit for bit.
 
+    Parameters drawn: `out_to_in`, and, of images known to be large enough, `corner` (B, 2) int32 (top, left).
+
     Args:
         height, width: of the rectangle, in pixels.
         seed, data_format, name, **kwargs: as for `GeometricLayer`.
@@ -81,11 +84,27 @@ class RandomCrop(_Crop):
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
         x, y = draws.uniforms(key, spec.batch_size, 2, spec.first)
         room_down, room_right = spec.height - self.height, spec.width - self.width
-        left = tf.cast(draws.below(x, tf.maximum(room_right, 0) + 1), tf.float32)
-        top = tf.cast(draws.below(y, tf.maximum(room_down, 0) + 1), tf.float32)
+        left = draws.below(x, tf.maximum(room_right, 0) + 1)
+        top = draws.below(y, tf.maximum(room_down, 0) + 1)
+        whole = geometry.translation(tf.cast(left, tf.float32), tf.cast(top, tf.float32))
+        if all(isinstance(room, int) and room >= 0 for room in (room_down, room_right)):
+            return {"out_to_in": whole, "corner": tf.stack([top, left], 1)}
         fits = tf.logical_and(room_down >= 0, room_right >= 0)
-        whole = geometry.translation(left, top)
         return {"out_to_in": tf.where(fits, whole, self._centred(spec)["out_to_in"])}
+
+    @classmethod
+    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
+        (layer, parameters), *more = steps
+        if more or "corner" not in parameters:
+            return super().run(steps, batch, finish, jit)
+        size, corner = (layer.height, layer.width), parameters["corner"]
+        masks = None if batch.masks is None else compiled(geometry.cut, jit, size=size)(batch.masks, corner)
+        images = compiled(_cut, jit, size=size, finish=finish)(batch.images, corner)
+        return move_annotations(steps, batch, size).replace(images=images, masks=masks)
+
+
+def _cut(images: tf.Tensor, corner: tf.Tensor, size: Size, finish: Finish) -> tf.Tensor:
+    return finish(geometry.cut(images, corner, size))
 
 
 @register

@@ -85,16 +85,9 @@ class GeometricLayer(AugmentationLayer):
             static = [n if isinstance(n, int) else None for n in sizes[-1]]
             return tf.ensure_shape(result, [images.shape[0], *static, images.shape[-1]])
 
-        changes: dict[str, Any] = {"images": read(batch.images, interpolation == "bilinear", fill_value, finish)}
-        if batch.masks is not None:
-            changes["masks"] = read(batch.masks, False, 0, tf.identity)
-        if batch.boxes is not None:
-            changes["boxes"] = _move_boxes(steps, batch.boxes, sizes[-1])
-        if batch.keypoints is not None:
-            points, rest = batch.keypoints[..., :2], batch.keypoints[..., 2:]
-            moved = _move_points(steps, tf.cast(points, tf.float32))
-            changes["keypoints"] = tf.concat([to_dtype(moved, batch.keypoints.dtype), rest], -1)
-        return batch.replace(**changes)
+        masks = None if batch.masks is None else read(batch.masks, False, 0, tf.identity)
+        images = read(batch.images, interpolation == "bilinear", fill_value, finish)
+        return move_annotations(steps, batch, sizes[-1]).replace(images=images, masks=masks)
 
     def get_config(self) -> dict[str, Any]:
         own = {"fill_mode": self.fill_mode, "interpolation": self.interpolation, "fill_value": self.fill_value}
@@ -145,6 +138,18 @@ def _read_field(field: tf.Tensor, x: tf.Tensor, y: tf.Tensor, size: Size, jit: b
     """A field of an image of `size` at positions between its pixels; beyond the border it goes on as at the border."""
     spots = compiled(resample.cells, jit, fill_mode="nearest")(x, y, size)
     return compiled(resample.bilinear, jit, fill_mode="nearest")(field, spots)
+
+
+def move_annotations(steps: Sequence[tuple[GeometricLayer, Parameters]], batch: Batch, size: Size) -> Batch:
+    """`batch` with its boxes and keypoints where `steps` move them, in images that then have `size`."""
+    changes: dict[str, Any] = {}
+    if batch.boxes is not None:
+        changes["boxes"] = _move_boxes(steps, batch.boxes, size)
+    if batch.keypoints is not None:
+        points, rest = batch.keypoints[..., :2], batch.keypoints[..., 2:]
+        moved = _move_points(steps, tf.cast(points, tf.float32))
+        changes["keypoints"] = tf.concat([to_dtype(moved, batch.keypoints.dtype), rest], -1)
+    return batch.replace(**changes)
 
 
 def _move_points(steps: Sequence[tuple[GeometricLayer, Parameters]], points: tf.Tensor) -> tf.Tensor:
