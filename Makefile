@@ -6,6 +6,7 @@
 #   make outputs   runs the notebooks and keeps in them what they print and draw
 #   make docs    the documentation in build/docs, strictly                make bench   every benchmark
 #   make test-oldest   the tests on the oldest versions that setup.cfg allows; TESTS=... chooses some
+#   make test-backends   what works there, with Keras on JAX and on torch
 #
 # PYTHON chooses the interpreter of the environment; TENSORFLOW the extra: cpu, tensorflow or gpu.
 
@@ -14,15 +15,19 @@ TENSORFLOW ?= cpu
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export KERAS_BACKEND = tensorflow
 
+# Named, since the newest on the index may bring gigabytes of CUDA: make TORCH=torch takes it.
+TORCH ?= torch==2.13.0
+
 VENV := .venv
 RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
+BACKENDS := .venv-backends
 # The oldest Python there is, also where pyenv keeps it out of sight.
 OLDEST_PYTHON ?= $(shell PYENV_VERSION=3.10 python3.10 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
 SUPPORTED := import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
 	f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")
 
-.PHONY: demo test test-oldest notebooks outputs lint types docs bench clean
+.PHONY: demo test test-oldest test-backends notebooks outputs lint types docs bench clean
 
 demo: $(VENV)/ready
 	$(RUN) -m keras_aug_ssl study --dataset mnist5k --labels 100 --out report
@@ -34,6 +39,10 @@ test: $(VENV)/ready
 test-oldest: $(OLDEST)/ready
 	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal --ignore tests/test_notebooks.py \
 		-W ignore::DeprecationWarning -W ignore::FutureWarning $(TESTS)
+
+test-backends: $(BACKENDS)/ready
+	set -e; for backend in jax torch; do echo "== $$backend"; \
+		KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest -n 2 --dist worksteal tests/backend; done
 
 notebooks: $(VENV)/ready
 	$(RUN) -m pytest -n 2 tests/test_notebooks.py
@@ -75,6 +84,13 @@ $(OLDEST)/ready: setup.cfg pyproject.toml
 	$(OLDEST)/bin/python -m pip install --quiet uv
 	$(OLDEST)/bin/python -m uv pip install --quiet --python $(OLDEST)/bin/python --upgrade --resolution lowest-direct \
 		--editable ".[$(TENSORFLOW),demo,test,notebooks]"
+	touch $@
+
+# The three stand side by side: Keras imports the one that it runs on.
+$(BACKENDS)/ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c '$(SUPPORTED)'
+	test -x $(BACKENDS)/bin/python || $(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --editable ".[$(TENSORFLOW)]" pytest pytest-xdist jax $(TORCH)
 	touch $@
 
 $(VENV)/ready-%: $(VENV)/ready

@@ -1,4 +1,4 @@
-"""Augmentation, semi-supervised learning and adversarial learning for Keras 3 on TensorFlow, on one engine."""
+"""Augmentation, semi-supervised learning and adversarial learning for Keras 3, on one engine."""
 
 from keras_aug_ssl.commands import starting as _starting
 

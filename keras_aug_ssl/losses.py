@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers.engine.base import AugmentationLayer
@@ -14,18 +15,18 @@ from keras_aug_ssl.layers.engine.streams import placed
 _SMALLEST = 1e-7  # a probability's logarithm is taken of no less, as in the paper's code
 
 
-def jensen_shannon(log_probabilities: tf.Tensor) -> tf.Tensor:
+def jensen_shannon(log_probabilities: Any) -> Any:
     """The Jensen-Shannon divergence of several distributions each (AugMix, eq. 1): how far they are from their mean.
 
     Args:
-        log_probabilities: (B, n, K) logarithms of n distributions over K classes.
+        log_probabilities: (B, n, K) logarithms of n distributions over K classes, of any backend.
 
     Returns:
         (B,) mean Kullback-Leibler divergences from the mixture to them, 0 (all equal) to log n (no class shared).
     """
-    probabilities = tf.exp(log_probabilities)
-    mixture = tf.math.log(tf.maximum(tf.reduce_mean(probabilities, 1, keepdims=True), _SMALLEST))
-    return tf.reduce_mean(tf.reduce_sum(probabilities * (log_probabilities - mixture), 2), 1)
+    probabilities = ops.exp(log_probabilities)
+    mixture = ops.log(ops.maximum(ops.mean(probabilities, 1, keepdims=True), _SMALLEST))
+    return ops.mean(ops.sum(probabilities * (log_probabilities - mixture), 2), 1)
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -72,25 +73,25 @@ class AugMixLoss(keras.losses.Loss):
         self.weight = checks.number("AugMixLoss", "weight", weight, 0.0)
         self.views = checks.integer("AugMixLoss", "views", views, 2)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if sample_weight is None:
             return super().__call__(y_true, y_pred)
-        y_true, y_pred, sample_weight = (tf.convert_to_tensor(part) for part in (y_true, y_pred, sample_weight))
+        y_true, y_pred, sample_weight = (ops.convert_to_tensor(part) for part in (y_true, y_pred, sample_weight))
         rows = y_pred.shape[0]
-        if y_pred.shape.rank != 2 or rows is not None and rows % self.views:
+        if len(y_pred.shape) != 2 or rows is not None and rows % self.views:
             expected = f"(images * {self.views}, classes), a batch of views, since it has sample weights"
             checks.fail("AugMixLoss", "y_pred", expected, y_pred.shape, "`augmented_views` makes such batches.")
-        grouped = tf.reshape(y_pred, [-1, self.views, y_pred.shape[1]])
+        grouped = ops.reshape(y_pred, [-1, self.views, y_pred.shape[1]])
         return super().__call__(y_true[:: self.views], grouped, sample_weight[:: self.views])
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         """One number an image: of plain predictions (B, K) the loss, of the views' (B, n, K) with the divergence."""
-        if y_pred.shape.rank != 3:
+        if len(y_pred.shape) != 3:
             return self.loss.call(y_true, y_pred)
         if self.loss.get_config().get("from_logits", False):
-            logarithms = tf.nn.log_softmax(y_pred)
+            logarithms = ops.log_softmax(y_pred)
         else:
-            logarithms = tf.math.log(tf.maximum(y_pred, _SMALLEST))
+            logarithms = ops.log(ops.maximum(y_pred, _SMALLEST))
         return self.loss.call(y_true, y_pred[:, 0]) + self.weight * jensen_shannon(logarithms)
 
     def get_config(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the command takes."""
     parser.add_argument("model", metavar="MODEL", type=options.model_file, help="a .keras file of a classifier")
     parser.add_argument(
-        "data", metavar="DATA", type=options.arrays_or_name,
+        "data", metavar="DATA",
         help="a .npz file with x and y, a folder that holds a folder of images for each class, or a data set's name, "
         "as for study",
     )  # fmt: skip

@@ -67,11 +67,6 @@ def existing(text: str) -> str:
     return text
 
 
-def arrays_or_name(text: str) -> str:
-    """The path of a `.npz` file or of a folder, or what may be a data set's name."""
-    return existing(text) if text.endswith(".npz") or Path(text).exists() else text
-
-
 def output(*suffixes: str) -> Callable[[str], Path]:
     """The path of a file that can be written; `make_folder` makes its folder, if need be, when there is work."""
 

@@ -52,10 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs what is missing, writes the report and prints the table."""
+    from keras_aug_ssl import backend
     from keras_aug_ssl.study import BUDGETS, Images, Results, Settings, report, run_study, versions
 
     budget = BUDGETS[arguments.budget]
     with bad_input():
+        backend.require_tensorflow("study")  # every row is attacked
         checks.optional_package("study", "matplotlib.figure", "demo")  # for the report, when all is trained
         settings = Settings(
             dataset=arguments.dataset,

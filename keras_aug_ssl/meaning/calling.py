@@ -2,7 +2,8 @@
 
 As a rule that is `model(x)`. A task that prepares its inputs in `fit`, `predict` and `evaluate`, as those of KerasHub,
 means something else by `model(x)`: the network behind the preparation. Its *route*, a function of (model, x, training),
-leads from what its `predict` takes to what its `call` puts out.
+leads from what its `predict` takes to what its `call` puts out. Where Keras runs on another backend than TensorFlow,
+the one route is `on_host`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 
 Route = Callable[[keras.Model, Any, bool | None], Any]
 
@@ -61,6 +62,36 @@ def by_predict(model: keras.Model, x: Any, training: bool | None) -> Any:
     return tf.nest.map_structure(tf.convert_to_tensor, model.predict(tf.nest.map_structure(np.asarray, x), **quiet))
 
 
+def on_host(model: keras.Model, x: Any, training: bool | None) -> Any:
+    """Through the model's own backend, as one operation of TensorFlow that has no gradient, eager or in a graph."""
+    if _concrete(x):
+        return tf.nest.map_structure(
+            tf.convert_to_tensor, _answer(model, tf.nest.map_structure(np.asarray, x), training)
+        )
+    leaves = tf.nest.flatten(x)
+    symbolic = [keras.KerasTensor((None, *leaf.shape[1:]), leaf.dtype.name) for leaf in leaves]
+    output = model.compute_output_spec(tf.nest.pack_sequence_as(x, symbolic))
+    specs = tf.nest.flatten(output)
+
+    def answer(*arrays: np.ndarray) -> list[np.ndarray]:
+        answers = tf.nest.flatten(_answer(model, tf.nest.pack_sequence_as(x, arrays), training))
+        return [part.astype(spec.dtype, copy=False) for part, spec in zip(answers, specs, strict=True)]
+
+    found = tf.numpy_function(answer, leaves, [tf.as_dtype(spec.dtype) for spec in specs])
+    known = [tf.ensure_shape(part, spec.shape) for part, spec in zip(found, specs, strict=True)]
+    return tf.nest.pack_sequence_as(output, known)
+
+
+def _answer(model: keras.Model, x: Any, training: bool | None) -> Any:
+    """A model's outputs for arrays as arrays, on whatever backend it runs."""
+    if not training and _has_own(model, "predict"):
+        return model.predict(x, verbose=0)
+    x = tf.nest.map_structure(keras.ops.convert_to_tensor, x)
+    if not training:
+        return model.predict_on_batch(x)
+    return tf.nest.map_structure(keras.ops.convert_to_numpy, model(x, training=True))
+
+
 INFERENCE_ONLY = (by_step, by_predict)
 
 
@@ -72,6 +103,8 @@ def route_of(model: keras.Model, x: Any = None) -> Route:
         x: inputs as `predict` takes them, (N, ...) or a structure. Without them, and in a graph, where `predict` can't
             run, the comparison made before holds, or else what the model's attributes say.
     """
+    if not backend.IS_TENSORFLOW:
+        return on_host
     if not _has_own(model, "predict", "predict_step", "make_predict_function"):
         return directly
     known, route = _KNOWN.get(model, (None, None))

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 from keras_aug_ssl.meaning import calling
 
 
@@ -19,6 +19,7 @@ class Wrapper(keras.Model):
 
     def __init__(self, model: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        backend.require_tensorflow(type(self).__name__)
         if not isinstance(model, keras.Model):
             checks.fail(type(self).__name__, "model", "a keras.Model", type(model).__name__, error=TypeError)
         self.model = model

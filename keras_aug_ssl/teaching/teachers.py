@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 
 
 @contextlib.contextmanager
@@ -24,14 +24,14 @@ def unchanged(variables: Iterable[Any]) -> Iterator[None]:
             variable.assign(value)
 
 
-def value_of(variable: Any) -> tf.Tensor:
-    """A copy of what a Keras variable holds."""
-    return tf.identity(variable.value)
+def value_of(variable: Any) -> Any:
+    """A copy of what a Keras variable holds, as a tensor of the backend."""
+    return (tf.identity if backend.IS_TENSORFLOW else keras.ops.copy)(variable.value)
 
 
 def training_state(model: keras.Model) -> list[np.ndarray]:
     """Returns copies of all that training changes: weights, statistics, random state and the optimizer."""
-    return [value_of(variable).numpy() for variable in _training_variables(model)]
+    return [keras.ops.convert_to_numpy(value_of(variable)) for variable in _training_variables(model)]
 
 
 def set_training_state(model: keras.Model, values: list[np.ndarray]) -> None:
@@ -66,7 +66,7 @@ def averaged_weights(owner: str, model: keras.Model) -> Iterator[None]:
         )  # fmt: skip
     with unchanged(optimizer._trainable_variables):
         for variable, average in zip(optimizer._trainable_variables, averages, strict=True):
-            variable.assign(average)
+            variable.assign(value_of(average))  # a variable of JAX would share what `predict` may give away
         yield
 
 

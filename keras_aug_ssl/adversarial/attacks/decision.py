@@ -27,6 +27,8 @@ class DecisionAttack(MinimalAttack):
     model nothing is found. With an `epsilon`, examples leave as soon as they are inside it.
     """
 
+    differentiates = False
+
     def advance(self, problem: Problem, state: State, i: tf.Tensor) -> State:
         """One step from fooling points `state["x"]` to new ones; meets them in `state["closest"]`."""
         raise NotImplementedError

@@ -293,6 +293,8 @@ class GaussianNoise(Attack):
         array([False])
     """
 
+    differentiates = False
+
     def __init__(self, epsilon: float = 8 / 255, norm: str = "linf", *, repeats: int = 10, **common: Any):
         super().__init__(epsilon, norm, **common)
         self.repeats = checks.integer("GaussianNoise", "repeats", repeats, 1)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 from keras_aug_ssl.adversarial.attacks.fixed_radius import FGSM
 from keras_aug_ssl.adversarial.threat.limits import assert_inside
 from keras_aug_ssl.adversarial.victim import objectives
@@ -109,6 +109,7 @@ def fgsm(
         >>> kas.fgsm(model, x, [0], epsilon=0.125), kas.fgsm(model, x, [0], epsilon=0.125, targeted=True)
         (array([[0.375, 0.625]], dtype=float32), array([[0.625, 0.375]], dtype=float32))
     """
+    backend.require_tensorflow("fgsm")
     attack = FGSM(epsilon, norm, bounds=bounds, targeted=targeted)
     if not tf.executing_eagerly():
         return _fgsm_in_graph(attack, model, x, y, input_name)

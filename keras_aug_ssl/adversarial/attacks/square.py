@@ -41,6 +41,8 @@ class Square(Attack):
         array([ True, False])
     """
 
+    differentiates = False
+
     def __init__(
         self, epsilon: float = 8 / 255, norm: str = "linf", *, steps: int = 5000, share: float = 0.8, **common: Any
     ):

@@ -22,6 +22,7 @@ class Given(Attack):
     """Points from elsewhere, such as those made against another model: put inside the limits, and measured."""
 
     early_stop = False
+    differentiates = False
 
     def search(self, problem: Problem) -> Found:
         return Found.nothing(problem)._replace(x=problem.rows["given"])
@@ -51,6 +52,8 @@ class UniversalPerturbation(Given):
         >>> attack.perturbation_.round(1)
         array([-0.2,  0.2], dtype=float32)
     """
+
+    differentiates = True
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_aug_ssl import backend
 from keras_aug_ssl.adversarial.evaluation import masking
 from keras_aug_ssl.adversarial.evaluation import random_models as evaluation_draws
 from keras_aug_ssl.adversarial.evaluation.inputs import OWNER, comparable, labeled, named, radii, remade
@@ -84,7 +85,7 @@ def evaluate_robustness(
     epsilons = radii(epsilons, chosen, given=attacks is not None)
     options = {"input_name": input_name, "batch_size": integer(OWNER, "batch_size", batch_size, 1)}
     x, y = labeled(model, data, batch_size)
-    victim = victim_of(OWNER, model, x, input_name=input_name, y=y)
+    victim = victim_of(OWNER, model, x, input_name=input_name, y=y, differentiated=False)
     if victim.head.kind == heads.NUMBERS:
         fail(OWNER, "model", "a classifier", model.name, "A regression model has no accuracy; see the loss of PGD.")
     check_inputs(OWNER, victim.inputs.split(x)[0], chosen[0].bounds)
@@ -96,7 +97,7 @@ def evaluate_robustness(
     curves, warnings = _measure(job, by_name, epsilons, worst)
     if job.is_random:
         warnings.append(evaluation_draws.warning(chosen))
-    elif checks:
+    elif checks and backend.IS_TENSORFLOW:  # they compare with what gradients find
         warnings += _symptoms(job, epsilons)
     worst_case = dict(zip(epsilons, worst.accuracies(), strict=True))
     return RobustnessReport(job.norm, len(y), _accuracy(job.wrong), worst_case, tuple(curves), tuple(warnings))
@@ -127,7 +128,8 @@ class _Job:
 
     def victim(self, model: keras.Model, x: Any) -> Victim:
         """A model as attacks see it."""
-        return victim_of(OWNER, model, x, input_name=self.options["input_name"], y=self.y)
+        name = self.options["input_name"]
+        return victim_of(OWNER, model, x, input_name=name, y=self.y, differentiated=False)
 
     @property
     def limits(self) -> dict[str, Any]:

@@ -54,7 +54,9 @@ def symptoms(
     # The largest epsilon that leaves half of the examples standing: there better attacks have most to find.
     place = max([0, *(i for i, result in enumerate(found) if result.robust_accuracy >= 0.5)])
     epsilon, watched = epsilons[place], found[place]
-    attacked, _ = victim_of("evaluate_robustness", model, x, input_name=options["input_name"], y=y).inputs.split(x)
+    attacked, _ = victim_of(
+        "evaluate_robustness", model, x, input_name=options["input_name"], y=y, differentiated=False
+    ).inputs.split(x)
     texts = [
         *_falls_with_epsilon(epsilons, found),
         _beaten(watched, run(FGSM, epsilon), epsilon, "FGSM, which takes a single step,"),

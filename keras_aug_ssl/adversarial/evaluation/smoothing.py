@@ -180,7 +180,7 @@ def _graph(victim: Victim, like: dict[str, Any]) -> Any:
 
 
 def _classifier(owner: str, model: keras.Model, x: Any, input_name: str | int | None) -> Victim:
-    victim = victim_of(owner, model, x, input_name=input_name)
+    victim = victim_of(owner, model, x, input_name=input_name, differentiated=False)
     if victim.head.kind not in (heads.CLASSES, heads.BINARY):
         checks.fail(owner, "model", "a classifier that chooses one class", victim.head.kind)
     return victim

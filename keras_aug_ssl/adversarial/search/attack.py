@@ -54,6 +54,8 @@ class Attack:
     """Without an epsilon the attack has no limit to keep, which is an error."""
     one_step = False
     """The attack steps once, along the gradient of cross-entropy as it is."""
+    differentiates = True
+    """The search follows gradients through the model; else it asks for answers only."""
     minimal = False
     """The attack looks for the smallest perturbation: where it finds none, the original comes back."""
 
@@ -114,6 +116,7 @@ class Attack:
             An `AttackResult` with one row an example.
 
         Raises:
+            NotImplementedError: it follows gradients, and Keras runs on another backend than TensorFlow.
             ValueError: for inputs outside `bounds`, labels out of range, or a model whose outputs can't be told to be
                 logits or probabilities.
         """
@@ -151,7 +154,15 @@ class Attack:
         for x_batch, y_batch in batches(owner, model, x, y, checks.integer(owner, "batch_size", batch_size, 1)):
             if victim is None:  # one look at the model a call: it takes as long as a step of a small attack
                 known = y_batch if y is None else y
-                victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name, y=known)
+                victim = victim_of(
+                    owner,
+                    model,
+                    x_batch,
+                    loss=self.loss,
+                    input_name=input_name,
+                    y=known,
+                    differentiated=self.differentiates,
+                )
             rows = check_mask(owner, mask, victim.inputs.split(x_batch)[0], done)
             result = self.attack_batch(victim, x_batch, y_batch, rows)
             done += len(result.success)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import checks, draws
+from keras_aug_ssl import backend, checks, draws
 from keras_aug_ssl.adversarial.search.attack import Attack
 from keras_aug_ssl.adversarial.training.methods import Standard
 from keras_aug_ssl.adversarial.victim.model import Inputs, Victim, telling
@@ -53,6 +53,7 @@ class AdversarialNoise(AugmentationLayer):
     def __init__(self, model: keras.Model, attack: Attack, rate: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         owner = type(self).__name__
+        backend.require_tensorflow(owner)
         if not isinstance(model, keras.Model):
             checks.fail(owner, "model", "a keras.Model", type(model).__name__, error=TypeError)
         if not isinstance(attack, Attack):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 from keras_aug_ssl.adversarial.victim.freshness import state_of
 from keras_aug_ssl.meaning import calling, labels, losses, reading
 
@@ -122,7 +122,14 @@ def concrete(run: Callable[..., Any], signature: Sequence[Any], jit_compile: boo
 
 
 def victim_of(
-    owner: str, model: Any, x: Any, *, loss: Any = "auto", input_name: str | int | None = None, y: Any = None
+    owner: str,
+    model: Any,
+    x: Any,
+    *,
+    loss: Any = "auto",
+    input_name: str | int | None = None,
+    y: Any = None,
+    differentiated: bool = True,
 ) -> Victim:
     """Returns the victim for `model`, the same one as before while the model is as before but for values of weights.
 
@@ -133,7 +140,11 @@ def victim_of(
         loss: the attack's loss. Where the model's own doesn't tell what the outputs are, a Keras loss does.
         input_name: which of several inputs is attacked.
         y: labels, as many as there are, or None. Where model and loss leave it open they tell what the outputs are.
+        differentiated: False where answers are all that is asked for, which models of any backend give.
     """
+    if differentiated:
+        advice = "Square, HopSkipJump, Boundary, GaussianNoise and certify ask for answers only, on any backend."
+        backend.require_tensorflow(owner, advice=advice)
     if not isinstance(model, keras.Model):
         checks.fail(owner, "model", "a keras.Model", type(model).__name__, error=TypeError)
     inputs = Inputs(owner, x, input_name)

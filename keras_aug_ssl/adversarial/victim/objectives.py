@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 from keras_aug_ssl.meaning import losses, reading
 from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.labels import targets
@@ -126,6 +126,7 @@ def from_keras(owner: str, loss: Any, head: Head) -> Objective:
     The loss gets what a fit would give it: outputs as the model puts them out, labels in the form it wants. For a loss
     of the user's own, whose wants nobody knows, labels stay in the form they came in.
     """
+    backend.require_tensorflow(owner, "what it raises is a Keras loss, which is computed by the backend")
     says = losses.says(loss)
     if head.logits:
         reading.check_logits(owner, "loss", "a loss with", "the outputs are logits", says)

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_aug_ssl import checks, draws
+from keras_aug_ssl import backend, checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.layers.engine import planning
 from keras_aug_ssl.layers.engine.annotations import check_batch
@@ -213,7 +213,7 @@ class AugmentationLayer(keras.layers.Layer):
             inputs, more = (inputs, *more), ()
         keywords |= dict(zip(("training", "seed"), more, strict=False))
         # Keras refuses arrays next to tensors in one structure.
-        return super().__call__(to_tensors(inputs), *more[2:], **keywords)
+        return super().__call__(backend.of_one_kind(to_tensors(inputs)), *more[2:], **keywords)
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool | None = None, seed: Any = None) -> Any:
@@ -229,10 +229,11 @@ class AugmentationLayer(keras.layers.Layer):
             seed: (2,) int key; given, the call is a pure function of the inputs and the key.
 
         Returns:
-            The structure of `inputs`, every part in its dtype (unsigned box labels in a signed one).
+            The structure of `inputs`, every part in its dtype (unsigned box labels in a signed one). Outside `tf.data`
+            it holds tensors of the backend that Keras runs on.
         """
         if not (augments_unasked(self) if training is None else training):
-            return self._infer(inputs)
+            return backend.to_native(self._infer(inputs))
         self._check_values(inputs)
         key = self._next_key() if seed is None else draws.as_key(seed)
         return self._in_graph(self._augment, inputs, key, 0)
@@ -264,7 +265,10 @@ class AugmentationLayer(keras.layers.Layer):
         return keras.tree.map_structure(lambda output: output.shape, self.compute_output_spec(inputs))
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)  # traces: dtypes and structures are kept
+        # Traced: dtypes and structures are kept.
+        if not backend.IS_TENSORFLOW:
+            return backend.output_spec(self.call, *args, **kwargs)
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         own = {"seed": self.seed, "data_format": self.data_format, "bounding_box_format": self.bounding_box_format}
@@ -359,7 +363,7 @@ class AugmentationLayer(keras.layers.Layer):
         if not tf.executing_eagerly():
             return function(inputs, *arguments)
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        inputs = to_tensors(inputs)
+        inputs = backend.to_tensorflow(to_tensors(inputs))
         # One graph a rank and number of channels: retraced for others, it would know neither any more.
         channels = images_of(inputs).shape[-1 if self.data_format == "channels_last" else -3 :][:1]
         key = (function.__name__, *channels, *(leaf.shape.rank for leaf in tf.nest.flatten(inputs)))
@@ -367,7 +371,7 @@ class AugmentationLayer(keras.layers.Layer):
             # A partial, since TensorFlow counts by code: five layers called once would pass for one traced five times.
             graph = tf.function(functools.partial(function), reduce_retracing=True, autograph=False)
             self._graphs[key] = graph
-        return self._graphs[key](inputs, *arguments)
+        return backend.to_native(self._graphs[key](inputs, *arguments))
 
     @functools.cached_property
     def _graphs(self) -> dict[tuple[Any, ...], Callable[..., Any]]:

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_aug_ssl import backend
+
 try:
     from tensorflow.python.eager.record import could_possibly_record as _tape_records
 except ImportError:  # private, and the only way to see it: without, nobody is warned of a loop that doesn't augment
@@ -84,6 +86,9 @@ class Keys(keras.random.SeedGenerator):
     def __init__(self, seed: int | None = None, name: str = "keys", **kwargs: Any) -> None:
         # One name for all: TensorFlow keeps 35 kB for every name that a variable ever had.
         super().__init__(random.randint(1, int(1e9)) if seed is None else seed, name, **kwargs)
+        if not backend.IS_TENSORFLOW:  # whose variables a graph of TensorFlow's can't read
+            self._counter = tf.Variable([0, 0, self._initial_seed], dtype=tf.int64, trainable=False)
+            return
         with self.backend.name_scope(self.name, caller=self):
             self.state = keras.Variable(
                 [0, 0, self._initial_seed],  # counter, its high word, key
@@ -95,7 +100,7 @@ class Keys(keras.random.SeedGenerator):
 
     def next(self, ordered: bool = True) -> tf.Tensor:
         """The next key, (2,) int64: read and advanced in one operation."""
-        state = self.state.value
+        state = self.state.value if backend.IS_TENSORFLOW else self._counter
         if tf.distribute.in_cross_replica_context():
             state = tf.distribute.get_strategy().experimental_local_results(state)[0]
         alg, delta = tf.constant(1), tf.constant(1, tf.uint64)  # 1: Philox

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import draws
+from keras_aug_ssl import backend, draws
 
 
 def is_grain(dataset: Any) -> bool:
@@ -17,6 +17,10 @@ def is_grain(dataset: Any) -> bool:
     grain = sys.modules.get("grain")
     kinds = tuple(getattr(grain, name) for name in ("MapDataset", "IterDataset") if hasattr(grain, name))
     return isinstance(dataset, kinds)
+
+
+def _array(part: Any) -> np.ndarray:
+    return part.numpy() if tf.is_tensor(part) else backend.to_numpy(part)
 
 
 class Augment:
@@ -38,7 +42,7 @@ class Augment:
     def __call__(self, element: Any, generator: np.random.Generator) -> Any:
         key = draws.key_at(self.seed, self._epoch(), int(generator.integers(2**63)))
         augmented = self.pipeline(element, training=True, seed=key)
-        return tf.nest.map_structure(lambda part: part.numpy(), augmented)
+        return tf.nest.map_structure(_array, augmented)
 
     def _epoch(self) -> int:
         epoch = getattr(self.epoch, "epoch", self.epoch)

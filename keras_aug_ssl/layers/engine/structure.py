@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 from keras_aug_ssl.layers.engine.annotations import read_boxes, with_dense_boxes, write_boxes
 from keras_aug_ssl.layers.engine.batch import Batch
 
@@ -57,7 +57,7 @@ def unpack(
         The batch, and the layout to give to `pack`.
     """
     parts, kind, inner = _parts(inputs, owner, mix)
-    parts = with_dense_boxes({key: to_tensors(value) for key, value in parts.items()})
+    parts = with_dense_boxes({key: backend.to_tensorflow(to_tensors(value)) for key, value in parts.items()})
     _check_dense(parts, owner)
     main = "images" if "images" in parts else mix[0]
     images, shape = parts.pop(main), None
@@ -137,13 +137,18 @@ def to_tensors(value: Any) -> Any:
         return {key: to_tensors(part) for key, part in value.items()}
     if isinstance(value, (tuple, list)) and holds_arrays(value):
         return _rebuilt(type(value), [to_tensors(part) for part in value])
-    return value if tf.is_tensor(value) or isinstance(value, keras.KerasTensor) else tf.convert_to_tensor(value)
+    return value if _is_tensor(value) else tf.convert_to_tensor(value)
 
 
 def holds_arrays(value: Any) -> bool:
     """Whether `value` is data: an array or a tensor, or a structure that holds one."""
     leaves = tf.nest.flatten(value)
-    return any(tf.is_tensor(leaf) or isinstance(leaf, (np.ndarray, keras.KerasTensor)) for leaf in leaves)
+    return any(isinstance(leaf, np.ndarray) or _is_tensor(leaf) for leaf in leaves)
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether `value` is a tensor: of TensorFlow, of the backend, or a symbolic one."""
+    return tf.is_tensor(value) or isinstance(value, keras.KerasTensor) or backend.is_native(value)
 
 
 def _rebuilt(kind: type, parts: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_aug_ssl import checks
+from keras_aug_ssl import backend, checks
 from keras_aug_ssl.layers.regions import RandomErasing
 
 Augmentation = Callable[[Any, np.ndarray], Any]
@@ -35,7 +35,7 @@ def keyed(owner: str, name: str, call: Callable[..., Any] | None) -> Augmentatio
 
 
 def _call(call: Callable[..., Any], fixed: dict[str, Any], seeded: bool, x: Any, key: np.ndarray) -> Any:
-    return keras.tree.map_structure(np.asarray, call(x, **fixed, seed=key) if seeded else call(x, **fixed))
+    return keras.tree.map_structure(backend.to_numpy, call(x, **fixed, seed=key) if seeded else call(x, **fixed))
 
 
 def parameters_of(call: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
@@ -65,7 +65,7 @@ def harder(augment: Augmentation | None, x: Any) -> Augmentation | None:
 
 def _augment_and_erase(augment: Augmentation, erase: RandomErasing, inputs: Any, key: np.ndarray) -> Any:
     augmented = augment(inputs, key)
-    return np.asarray(erase(augmented, seed=key_of(*key.tolist()))) if np.ndim(augmented) == 4 else augmented
+    return backend.to_numpy(erase(augmented, seed=key_of(*key.tolist()))) if np.ndim(augmented) == 4 else augmented
 
 
 def key_of(*numbers: int) -> np.ndarray:
