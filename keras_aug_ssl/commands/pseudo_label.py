@@ -5,8 +5,8 @@ only where the model is right when it is sure: check that on labeled images firs
 looked at, and what speaks against the labels is said: colors that the model can't see, sizes far from its own, values
 in another scale than it seems to know. Images that can't be read are named and left out.
 
-With --engine ray several processes label, the folder has a row for each example, labeled or not, and an image that can't
-be read ends the run; the same command then goes on where it ended. kas.data.pseudo_labelled reads the folder to train.
+With --engine ray several processes label, the folder has a row for each example, labeled or not, and an image that
+can't be read ends the run; the same command then goes on where it ended. kas.data.pseudo_labelled reads the folder.
 
 Examples:
   keras-aug-ssl pseudo-label model.keras photos/ --out labels.csv
