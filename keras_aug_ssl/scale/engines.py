@@ -83,10 +83,24 @@ class Ray:
                 logging_level=logging.ERROR, log_to_driver=False,
             )  # fmt: skip
         try:
-            yield
+            with self._quiet():
+                yield
         finally:
             if own:
                 self._ray.shutdown()
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Keeps Ray Data from drawing and telling of each of many short executions."""
+        context, logger = self._data.DataContext.get_current(), logging.getLogger("ray.data")
+        before = context.enable_progress_bars, logger.level
+        context.enable_progress_bars = False
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            context.enable_progress_bars = before[0]
+            logger.setLevel(before[1])
 
     def map(self, make: Callable[[], Callable[[Shard], Any]], shards: Sequence[Shard]) -> Iterator[Any]:
         """Yields the results of actors, as they come."""
@@ -103,9 +117,6 @@ class Ray:
     def _results(self, shards: Sequence[Shard], function: Any, **how: Any) -> Iterator[Any]:
         if not shards:
             return
-        context = self._data.DataContext.get_current()
-        context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
         cells = self._data.from_items(list(shards), override_num_blocks=len(shards))
         try:
             for row in cells.map_batches(function, batch_size=1, **how).iter_rows():
