@@ -1,6 +1,6 @@
 """Pseudo-labelling on Ray beside `model.predict` in a loop, and from it what 10^9 images would take.
 
-    python benchmarks/scale.py [--rows 60000] [--runs 3] [--markdown FILE]
+    python benchmarks/scale.py [--rows 200000] [--runs 3] [--markdown FILE]
 
 `predict` is called on 4,096 rows at a time, in batches of 256, by one process on one core, and by two such processes,
 each pinned to its core: what a loop on that many cores gives at best. `kas.scale.pseudo_label` reads the same `.npy`
@@ -125,7 +125,7 @@ size was run. Multiply by how much slower your model is.
 
 | | |
 |---|---|
-| scoring | {hours:,.0f} core hours; on {cores} cores of this kind {hours / cores:.1f} hours |
+| scoring | {hours:,.0f} core hours; on {cores} cores of this kind {60 * hours / cores:,.0f} minutes |
 | read | {BILLION * size / 1e12:.1f} TB once, by the workers; {rate * cores * size / 1e9:.1f} GB/s together |
 | written | about {2 * BILLION * written / 1e9:.0f} GB, scores and result; nothing but counts goes to the driver |
 | levels and result | at most 9 passes over the scores, at the cost a row of the shards here: {passes:.0f} minutes |
@@ -144,7 +144,7 @@ Where it would break first:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=60_000)
+    parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--predict", help=argparse.SUPPRESS)
     parser.add_argument("--core", type=int, default=0, help=argparse.SUPPRESS)
