@@ -19,6 +19,10 @@ OBJECT_STORE = 2**28
 """Bytes of shared memory for Ray where it is started here: nothing but counts goes through it."""
 
 
+TRIES = 8
+"""How often a shard whose worker is killed is tried again: one that kills each would be tried without end."""
+
+
 class Engine(Protocol):
     """Applies functions to shards, in any order, each at least once."""
 
@@ -107,7 +111,7 @@ class Ray:
         compute = self._data.ActorPoolStrategy(size=min(self._workers, max(1, len(shards))))
         yield from self._results(
             shards, _Worker, fn_constructor_args=(make, self._cpus), compute=compute,
-            num_cpus=self._cpus, num_gpus=self._gpus or None,
+            num_cpus=self._cpus, num_gpus=self._gpus or None, max_task_retries=TRIES,
         )  # fmt: skip
 
     def light_map(self, function: Callable[[Shard], Any], shards: Sequence[Shard]) -> Iterator[Any]:
@@ -124,7 +128,10 @@ class Ray:
                     raise row["result"]
                 yield row["result"]
         except self._ray.exceptions.RayError as error:
-            raise RuntimeError(f"{OWNER}: Ray could not finish. {str(error).strip().splitlines()[-1]}") from error
+            raise RuntimeError(
+                f"{OWNER}: Ray could not finish, however often it tried; a worker may run out of memory. What is done "
+                f"is kept for the next run. Ray says: {str(error).strip().splitlines()[-1]}"
+            ) from error
 
 
 class _Worker:
