@@ -43,6 +43,7 @@ contents = {
         "docs/guides/rare_class",
         "docs/guides/regression",
         "docs/guides/scale",
+        "docs/scale",
         "docs/guides/reproduce",
         "docs/guides/own_classes",
         "docs/guides/migrate",

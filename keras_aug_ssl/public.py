@@ -12,6 +12,7 @@ from keras_aug_ssl import layers as layers
 from keras_aug_ssl import losses as losses
 from keras_aug_ssl import plots as plots
 from keras_aug_ssl import rules as rules
+from keras_aug_ssl import scale as scale
 from keras_aug_ssl import testing as testing
 from keras_aug_ssl.adversarial import APGD as APGD
 from keras_aug_ssl.adversarial import BIM as BIM

@@ -35,6 +35,7 @@ PARTS = {
     "layers": {"backend", "checks", "draws", "kernels", "writing"},
     "losses": {"checks", "draws", "layers"},
     "self_training": {"backend", "checks", "writing", "meaning", "rules", "teaching", "data", "layers"},
+    "scale": {"checks", "writing", "meaning", "rules", "data", "self_training"},
     "consistency": {"checks", "draws", "meaning", "rules", "teaching", "data", "layers"},
     "adversarial": {
         "backend",

@@ -15,6 +15,9 @@ import tensorflow as tf
 
 import keras_aug_ssl
 
+# Keras reads variables into arrays, to save a model, in a way NumPy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
 ROOT = Path(__file__).resolve().parents[1]
 # What every example may use without importing it.
 NAMES = {"kas": keras_aug_ssl, "keras": keras, "np": np, "tf": tf}

@@ -20,7 +20,7 @@ NAMES = {
         FreeMatch Interpolated Labeller MeanTeacher MixMatch Mixed PiModel PseudoLabel Selector SoftMatch UDA VAT Views
         VirtualAdversarial unchanged""",
     "data": """
-        Dataset EpochCounter LabelSplit Split balanced labeled_unlabeled load split_labels synthesize
+        Dataset EpochCounter LabelSplit Split balanced labeled_unlabeled load pseudo_labelled split_labels synthesize
         synthesize_regression""",
     "draws": """
         as_key below beta between fold_in fresh_seed hashed joint_seed key_at normal_array permutation seeds split
@@ -36,6 +36,7 @@ NAMES = {
     "rules": """
         Both Context Decided Entropy FlexThreshold FreeThreshold LowVariance Margin Prediction Rows Rule SoftWeight
         TargetPrecision Threshold TopFraction TopK Uncertainty""",
+    "scale": "InProcess Ray Result Shards pseudo_label",
     "self_training": "SelfTrainer SelfTraining UnlabeledPool embed",
     "testing": """
         ATTACK_LAWS CONSISTENCY_LAWS LAYER_LAWS RULE_LAWS check_attack check_consistency check_layer check_rule

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
@@ -20,11 +19,31 @@ from keras_aug_ssl.rules.base import (
     positive,
 )
 
-NO_ROW = -1
+
+class Ranked(Rule):
+    """Base of rules that take so many of the surest rows of each group; among equals the first in the pool.
+
+    Subclasses define `quota` and, where the groups aren't the predicted classes or a small score is a sure one,
+    `standing`. The quotas follow from the statistics, so a pool in parts needs no ranks over all of it: the least sure
+    row that each group takes decides.
+    """
+
+    def standing(self, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns (N,) int32 group and (N,) float32 how sure, by which rows of a group are ranked."""
+        return rows.label, rows.score[:, 0]
+
+    def quota(self, statistics: Statistics, context: Context) -> tf.Tensor:
+        """Returns (G,) int64 number of rows to take of each group."""
+        raise NotImplementedError
+
+    def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
+        """Returns 1 for rows whose rank within their group is below the group's quota."""
+        group, sure = self.standing(rows)
+        return positive(rank_in_class(group, sure) < tf.gather(self.quota(statistics, context), group))
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
-class TopK(Rule):
+class TopK(Ranked):
     """Takes the `k` most confident rows of each predicted class, or of all.
 
     Ranks need no calibrated probabilities, and a number for each class keeps easy classes from crowding out the others.
@@ -41,8 +60,6 @@ class TopK(Rule):
         array([1., 0., 1.], dtype=float32)
     """
 
-    by_row = True
-
     def __init__(self, k: int = 10, per_class: bool = True) -> None:
         self.k = checks.integer("TopK", "k", k, 1)
         self.per_class = bool(per_class)
@@ -52,31 +69,18 @@ class TopK(Rule):
         return confidence_of(prediction.classes)
 
     def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
-        """Returns the k largest scores of each class, (K, k), and the rows that have them."""
+        """Returns (K,) the number of rows predicted as each class, or (1,) that of all."""
+        group, _ = self.standing(rows)
         groups = probabilities.shape[-1] if self.per_class else 1
-        member = rows.label if self.per_class else tf.zeros_like(rows.label)
-        mine = tf.range(groups, dtype=member.dtype)[:, None] == member[None]
-        score = tf.where(mine, rows.score[:, 0][None], -np.inf)
-        return self._largest(score, tf.tile(rows.row[None], [groups, 1]))
+        return {"count": tf.math.bincount(group, minlength=groups, dtype=tf.int64)}
 
-    def merge(self, first: Statistics, second: Statistics) -> Statistics:
-        """Returns the k largest of both."""
-        return self._largest(*(tf.concat([first[name], second[name]], axis=1) for name in ("score", "row")))
+    def standing(self, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the predicted class, or one group of all, and the largest probability."""
+        return rows.label if self.per_class else tf.zeros_like(rows.label), rows.score[:, 0]
 
-    def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
-        """Returns 1 for the rows in the statistics."""
-        chosen = tf.boolean_mask(statistics["row"], statistics["row"] != NO_ROW)
-        size = 1 + tf.reduce_max(tf.concat([chosen, rows.row], axis=0))
-        taken = tf.scatter_nd(chosen[:, None], tf.ones_like(chosen, tf.float32), [size])
-        return tf.gather(taken, rows.row)
-
-    def _largest(self, score: tf.Tensor, row: tf.Tensor) -> Statistics:
-        """The k largest of each line; `top_k` takes the first of equals, which are the first rows of the pool."""
-        score = tf.pad(score, [[0, 0], [0, self.k]], constant_values=-np.inf)
-        row = tf.pad(row, [[0, 0], [0, self.k]], constant_values=NO_ROW)
-        values, places = tf.math.top_k(score, self.k)
-        found = tf.gather(row, places, axis=1, batch_dims=1)
-        return {"score": values, "row": tf.where(values > -np.inf, found, tf.constant(NO_ROW, found.dtype))}
+    def quota(self, statistics: Statistics, context: Context) -> tf.Tensor:
+        """Returns (G,) k of each."""
+        return tf.fill(tf.shape(statistics["count"]), tf.constant(self.k, tf.int64))
 
     def get_config(self) -> dict[str, Any]:
         """Returns number and grouping."""
@@ -84,7 +88,7 @@ class TopK(Rule):
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
-class TopFraction(Rule):
+class TopFraction(Ranked):
     """Takes a share of the pool, the most confident of each class, growing from round to round: a curriculum.
 
     Each class gets its quota by its share in `prior`, so that the classes the model finds easy don't
@@ -117,13 +121,12 @@ class TopFraction(Rule):
         """Returns (K,) the number of rows predicted as each class."""
         return {"count": tf.math.bincount(rows.label, minlength=probabilities.shape[-1], dtype=tf.int64)}
 
-    def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
-        """Returns 1 for rows whose rank within their class is below the class's quota."""
+    def quota(self, statistics: Statistics, context: Context) -> tf.Tensor:
+        """Returns (K,) rows of each class by its share."""
         count = tf.cast(statistics["count"], tf.float64)
         prior = check_prior("TopFraction", context.prior, count.shape[0])
         share = min(1.0, self.fraction + self.step * (context.round - 1))
-        quota = rows_of_share(share * (count if prior is None else tf.reduce_sum(count) * prior))
-        return positive(rank_in_class(rows.label, rows.score[:, 0]) < tf.gather(quota, rows.label))
+        return rows_of_share(share * (count if prior is None else tf.reduce_sum(count) * prior))
 
     def get_config(self) -> dict[str, Any]:
         """Returns share and step."""

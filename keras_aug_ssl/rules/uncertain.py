@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.rules.base import Context, Prediction, Rows, Rule, Statistics, positive
-from keras_aug_ssl.rules.ranked import rank_in_class, rows_of_share
+from keras_aug_ssl.rules.ranked import Ranked, rows_of_share
 
 
 class Spread(Rule):
@@ -113,7 +113,7 @@ class Uncertainty(Spread):
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
-class LowVariance(Spread):
+class LowVariance(Ranked, Spread):
     """Takes the share of rows whose predictions vary least: the rule for regression.
 
     Numbers come without a confidence; how far dropout passes or the members of an ensemble disagree stands in for it.
@@ -144,11 +144,18 @@ class LowVariance(Spread):
         self.fraction = checks.number("LowVariance", "fraction", fraction, 0.0, 1.0, low_open=True)
         self.step = checks.number("LowVariance", "step", step, 0.0, 1.0)
 
-    def weights(self, rows: Rows, statistics: Statistics, context: Context) -> tf.Tensor:
-        """Returns 1 for the rows with the smallest standard deviations."""
+    def standing(self, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns one group, and the smallest standard deviation as the surest."""
+        return tf.zeros_like(rows.label), -rows.score[:, 0]
+
+    def statistics(self, rows: Rows, probabilities: tf.Tensor) -> Statistics:
+        """Returns the number of rows."""
+        return {"rows": tf.size(rows.label, tf.int64)[None]}
+
+    def quota(self, statistics: Statistics, context: Context) -> tf.Tensor:
+        """Returns (1,) the share of all."""
         share = min(1.0, self.fraction + self.step * (context.round - 1))
-        rank = rank_in_class(tf.zeros_like(rows.label), -rows.score[:, 0])
-        return positive(rank < rows_of_share(share * tf.cast(tf.size(rank), tf.float64)))
+        return rows_of_share(share * tf.cast(statistics["rows"], tf.float64))
 
     def __call__(self, mean: Any, variance: Any, round: int = 1) -> Any:  # type: ignore[override]
         """Weighs predictions.

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import tensorflow as tf
 
+import keras_aug_ssl as kas
 from keras_aug_ssl.__main__ import main
 from keras_aug_ssl.commands import labelling
 from tests.helpers import half_bright
@@ -47,6 +49,46 @@ def test_a_folder(folder, model_file, out, capsys):
     assert [float(row["confidence"]) for row in rows(out)] == pytest.approx([sure, 1 - 1 / (1 + np.exp(8.0))], abs=1e-5)
     said = capsys.readouterr()
     assert said.out.startswith("2 of 2 examples labeled in") and not said.err
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    """In place of Ray's workers this process, so that it also runs where Ray isn't installed."""
+    monkeypatch.setattr("keras_aug_ssl.scale.Ray", lambda workers: kas.scale.InProcess())
+
+
+def test_on_ray_the_labels_are_those_of_the_process(folder, model_file, tmp_path, without_ray, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["pseudo-label", model_file, folder, "--unit"]
+    on_ray = [*command, "--engine", "ray", "--json"]
+    assert main(command) == 0 and main([*on_ray, "--threshold", "0.9"]) == 0
+    summary = json.loads(capsys.readouterr().out.partition("csv")[2])
+    assert (summary["labeled"], summary["examples"], summary["out"]) == (2, 2, "pseudo_labels")
+    (part,) = (tmp_path / "pseudo_labels").glob("part-*")
+    found, expected = parquet.read_table(part).to_pylist(), rows(tmp_path / "pseudo_labels.csv")
+    assert [row["id"] for row in found] == [Path(folder, row["id"]).as_posix() for row in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert (str(one["label"]), f"{one['confidence']:.6f}") == (other["label"], other["confidence"])
+    assert main([*on_ray, "--per-class", "1"]) == 2  # never in the place of another result
+    assert "another is the rule or option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--workers", "3"], "--workers needs --engine ray"),
+        (["--out", "labels"], "--out labels: the name must end in .csv"),
+        (["--engine", "ray", "--out", "labels.csv"], "with --engine ray be that of a folder"),
+        (["--engine", "ray", "--unit"], "--unit with --engine ray is for folders of images"),
+        (["--engine", "ray", "--workers", "0"], "a whole number >= 1"),
+        (["--engine", "ray", "--id", "name"], "`id` must be None beside files without columns"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, said, model_file, tmp_path, without_ray, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", np.zeros((3, 4, 4, 1), np.float32))
+    assert main(["pseudo-label", model_file, "x.npy", *arguments]) == 2
+    assert said in capsys.readouterr().err and not list(tmp_path.glob("*label*"))
 
 
 def test_an_array_above_a_threshold(model_file, tmp_path, out):

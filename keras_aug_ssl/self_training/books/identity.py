@@ -24,8 +24,8 @@ def identity_of_model(model: keras.Model) -> dict[str, str]:
 
     The values of weights, statistics and random states are no part of it, since the saved state replaces them.
     """
-    return _digests(
-        {"model": _layers(model), "optimizer": _plain(model.optimizer), "loss": _plain(model.loss)},
+    return digests(
+        {"model": _layers(model), "optimizer": plain(model.optimizer), "loss": plain(model.loss)},
     )
 
 
@@ -42,8 +42,8 @@ def identity_of_teachers(teachers: Sequence[keras.Model], model: keras.Model, av
     for each in teachers:
         kept = each.optimizer.variables if average else []
         averages = [variable for variable in kept if id(variable) not in own]
-        found.append([*identity_of_weights(each, own), _plain(getattr(each, "loss", None)), _plain(averages)])
-    return _digests({"teacher": found})
+        found.append([*identity_of_weights(each, own), plain(getattr(each, "loss", None)), plain(averages)])
+    return digests({"teacher": found})
 
 
 def identity_of_weights(model: keras.Model, left_out: Collection[int] = ()) -> Any:
@@ -54,7 +54,7 @@ def identity_of_weights(model: keras.Model, left_out: Collection[int] = ()) -> A
         left_out: `id` of variables.
     """
     weights = [variable for variable in model.weights if id(variable) not in left_out]
-    return [_layers(model), _plain(weights)]
+    return [_layers(model), plain(weights)]
 
 
 def identity_of_run(choice: Choice, pool: UnlabeledPool, feeder: TrainingSet, **options: Any) -> dict[str, str]:
@@ -71,15 +71,16 @@ def identity_of_run(choice: Choice, pool: UnlabeledPool, feeder: TrainingSet, **
     labeled = feeder.labeled
     parts = {
         "pool": pool.fingerprint(),
-        "set of labeled rows": _plain([labeled.x, labeled.y, labeled.weight, labeled.class_weight]),
-        "rule or option": _plain([choice, options]),
-        "batch size, length or augmentation": _plain(feeder.settings),
+        "set of labeled rows": plain([labeled.x, labeled.y, labeled.weight, labeled.class_weight]),
+        "rule or option": plain([choice, options]),
+        "batch size, length or augmentation": plain(feeder.settings),
         "seed": feeder.seed,
     }
-    return _digests(parts)
+    return digests(parts)
 
 
-def _digests(parts: dict[str, Any]) -> dict[str, str]:
+def digests(parts: dict[str, Any]) -> dict[str, str]:
+    """Returns a digest for each part, given as JSON takes it."""
     return {name: digest(json.dumps(part, sort_keys=True).encode()) for name, part in parts.items()}
 
 
@@ -89,12 +90,12 @@ def _layers(model: keras.Model) -> Any:
     operations = [each for layer in layers for each in getattr(layer, "operations", ())]
     names = {each.name: f"#{number}" for number, each in reversed(list(enumerate([*layers, *operations])))}
     shapes = [[list(variable.shape), variable.dtype] for variable in model.variables]
-    return [[_plain(layer, names) for layer in layers], shapes]
+    return [[plain(layer, names) for layer in layers], shapes]
 
 
-def _plain(value: Any, names: Mapping[str, str] | None = None) -> Any:
+def plain(value: Any, names: Mapping[str, str] | None = None) -> Any:
     """A value as JSON takes it, the same in every process; of `names`, their places, or else nothing that is a name."""
-    again = functools.partial(_plain, names=names)
+    again = functools.partial(plain, names=names)
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):

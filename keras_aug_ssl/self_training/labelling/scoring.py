@@ -138,32 +138,45 @@ class Scorer:
             temperature: divides the logits.
             verbose: show a progress bar.
         """
-        columns = _Columns(len(pool))
-        progress = keras.utils.Progbar(len(pool), unit_name="row") if verbose else None
-        statistics = None
-        for done, block, found in self._judged(pool, temperature):
-            columns.enter([part.numpy() for part in block])
-            statistics = found if statistics is None else self._merge(statistics, found)
-            if progress is not None:
-                progress.update(done)
+        columns, statistics = self.survey(pool, temperature=temperature, verbose=verbose)
         if not columns.known.any():
             checks.fail(
                 self._owner, "pool", "rows of finite features", "NaN or infinity in every row",
                 "Fill in what is missing, in the labeled rows likewise.",
             )  # fmt: skip
         label, confidence, uncertainty, *scores = columns.arrays
-        if self._passes is not None:
-            self._passes.check(uncertainty[columns.known])
         rows, weights = np.flatnonzero(columns.known), []
-        for rule, score, summed in zip(self._rules, scores, statistics or [], strict=True):
+        for rule, score, summed in zip(self._rules, scores, statistics, strict=True):
             weight = np.zeros(len(pool), np.float32)
             weight[rows] = weigh(self._owner, rule, Rows(rows, label[rows], score[rows]), summed, context)
             weights.append(weight)
         return Scores(columns.known, label, confidence, uncertainty, weights)
 
-    def _judged(self, pool: Blocks, temperature: float) -> Iterator[tuple[int, Any, Any]]:
-        """How many rows are done, what is kept of a block's rows, and the rules' statistics of it."""
-        first, divisor = 0, tf.constant(temperature)
+    def survey(
+        self, pool: Blocks, *, first: int = 0, temperature: float = 1.0, verbose: bool = False
+    ) -> tuple[Columns, list[Any]]:
+        """Scores rows without weighing them: what is kept of each, and the rules' statistics of all.
+
+        Args:
+            pool: N rows, in order; a part of a larger pool too.
+            first: position of their first in the larger pool.
+            temperature: divides the logits.
+            verbose: show a progress bar.
+        """
+        columns, statistics = Columns(len(pool), first), None
+        progress = keras.utils.Progbar(len(pool), unit_name="row") if verbose else None
+        for done, block, found in self._judged(pool, first, temperature):
+            columns.enter([part.numpy() for part in block])
+            statistics = found if statistics is None else self._merge(statistics, found)
+            if progress is not None:
+                progress.update(done - first)
+        if self._passes is not None and columns.known.any():
+            self._passes.check(columns.arrays[2][columns.known])
+        return columns, statistics or []
+
+    def _judged(self, pool: Blocks, first: int, temperature: float) -> Iterator[tuple[int, Any, Any]]:
+        """Up to which row it is done, what is kept of a block's rows, and the rules' statistics of it."""
+        divisor = tf.constant(temperature)
         with contextlib.nullcontext() if self._passes is None else self._passes:
             for x in pool.blocks(self._block):
                 start = tf.constant(first, tf.int64)
@@ -249,15 +262,26 @@ class Scorer:
                 )  # fmt: skip
 
 
-class _Columns:
-    """Arrays of `total` rows, filled block by block."""
+class Columns:
+    """Arrays of `total` rows, filled block by block.
 
-    def __init__(self, total: int) -> None:
-        self.known = np.zeros(total, bool)
+    Args:
+        total: rows.
+        first: position of the first of them in the pool.
+
+    Attributes:
+        known: (N,) bool, rows that were entered.
+        arrays: label, confidence, uncertainty, and a score for each rule; -1 and NaN for rows that were not.
+    """
+
+    def __init__(self, total: int, first: int = 0) -> None:
+        self.known, self._first = np.zeros(total, bool), first
         self.arrays: list[np.ndarray] = []
 
     def enter(self, block: Sequence[np.ndarray]) -> None:
+        """Fills in the rows of a block: their positions, then their values."""
         rows, *parts = block
+        rows = rows - self._first
         if not self.arrays:
             shapes = [(len(self.known), *part.shape[1:]) for part in parts]
             empty = [np.nan if part.dtype.kind == "f" else -1 for part in parts]

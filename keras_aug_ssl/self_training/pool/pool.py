@@ -92,7 +92,7 @@ def _source(x: Any, decode: Callable[[tf.Tensor], Any] | None) -> Source:
 
 
 def _file_source(x: Any, decode: Callable[[tf.Tensor], Any] | None) -> Source:
-    files = _files(x, decode)
+    files = files_of(x, decode)
     if not files:
         checks.fail(OWNER, "x", f"a path, pattern or folder with files ({', '.join(images.SUFFIXES)}) in it", x)
     if len(files) == 1 and files[0].suffix == ".npy":
@@ -107,7 +107,8 @@ def _file_source(x: Any, decode: Callable[[tf.Tensor], Any] | None) -> Source:
     )  # fmt: skip
 
 
-def _files(x: Any, decode: Any) -> list[Path]:
+def files_of(x: Any, decode: Any) -> list[Path]:
+    """The files that a path, a pattern, a folder of images or a list of paths names, in the order of the pool."""
     if isinstance(x, (list, tuple)):
         found = [Path(part) for part in x]
     elif Path(x).is_dir():

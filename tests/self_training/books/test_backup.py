@@ -315,7 +315,7 @@ def test_a_trainers_states_are_known_too(tmp_path):
 
 
 def digests(*values):
-    return [json.dumps(identity._plain(value)) for value in values]
+    return [json.dumps(identity.plain(value)) for value in values]
 
 
 def test_every_rule_is_told_from_others_and_known_again():
