@@ -74,6 +74,7 @@ include_patterns = [
     "build/gallery/*.md",
     "build/reference/*.rst",
 ]
+exclude_patterns = [".venv*", "build/docs", "build/doctrees"]  # not even looked through
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
