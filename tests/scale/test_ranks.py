@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from keras_aug_ssl.rules.ranked import rank_in_class
 from keras_aug_ssl.scale.ranks import Cut, unsureness
 
-FLOATS = st.floats(-1e3, 1e3, width=32) | st.sampled_from([0.0, -0.0, 1.0, 0.99999994])
+FEW = st.sampled_from([0.0, -0.0, 1.0, 0.99999994])
+FLOATS = st.floats(-1e3, 1e3, width=32) | FEW
 
 
 def found(quota, parts, rows):
@@ -27,8 +28,9 @@ def in_parts(group, sure, size):
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 2), FLOATS), min_size=1, max_size=600),
-    st.lists(st.integers(0, 700), min_size=3, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), FEW | FLOATS), min_size=1, max_size=600)
+    | st.lists(st.tuples(st.integers(0, 2), FEW), min_size=20, max_size=600),
+    st.lists(st.integers(0, 12) | st.integers(0, 700), min_size=3, max_size=3),
     st.integers(1, 300),
 )
 @settings(max_examples=60, deadline=None)
