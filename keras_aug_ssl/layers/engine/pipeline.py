@@ -48,6 +48,8 @@ class Pipeline(CompositeLayer):
     Args:
         layers: augmentation layers, or pipelines of them.
         jit_compile: `"auto"` compiles the passes with XLA wherever the images' size is static; True and False force it.
+        volumes: True takes what is of rank 4 for one volume (D, H, W, C), as in a data set that isn't batched, and not
+            for a batch of images. Of rank 5, (B, D, H, W, C), it is volumes in any case. All slices get one draw.
         **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `CompositeLayer`: they hold for the
             batch, and where they aren't given, those of the layers do.
 
@@ -63,8 +65,16 @@ class Pipeline(CompositeLayer):
         True
     """
 
-    def __init__(self, layers: Sequence[AugmentationLayer], jit_compile: bool | str = "auto", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layers: Sequence[AugmentationLayer],
+        jit_compile: bool | str = "auto",
+        *,
+        volumes: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(layers, **kwargs)
+        self.volumes = bool(volumes)
         self.jit_compile = checks.one_of("Pipeline", "jit_compile", jit_compile, ("auto", True, False))
 
     @property
@@ -122,7 +132,8 @@ class Pipeline(CompositeLayer):
             expected = "a tf.data.Dataset, or a MapDataset or IterDataset of Grain"
             checks.fail("Pipeline.map", "dataset", expected, dataset, error=TypeError)
         shape = images_of(dataset.element_spec).shape
-        batched = shape.rank == 4 or not self.independent  # what is mixed comes in batches, of any rank
+        batched = shape.rank == 5 or shape.rank == 4 and not self.volumes
+        batched = batched or not self.independent  # what is mixed comes in batches, of any rank
         block = 1 if batched else block_size(dataset.element_spec)
         if block > 1:
             return singly(self.map(dataset.batch(block), seed, epoch, num_parallel_calls), dataset)
@@ -163,7 +174,7 @@ class Pipeline(CompositeLayer):
         return pipeline
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "jit_compile": self.jit_compile}
+        return {**super().get_config(), "jit_compile": self.jit_compile, "volumes": self.volumes}
 
 
 def _name(layer: AugmentationLayer) -> str:
