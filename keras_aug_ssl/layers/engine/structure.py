@@ -47,7 +47,8 @@ def unpack(
     """Brings any accepted input into a `Batch`.
 
     Args:
-        inputs: images (B, H, W, C) or (H, W, C), or volumes (B, D, H, W, C); or (images, labels[, sample_weight]); or a dict with keys of `KEYS`.
+        inputs: images (B, H, W, C) or (H, W, C), or volumes (B, D, H, W, C); or (images, labels[, sample_weight]); or a
+            dict with keys of `KEYS`.
         owner: who asks, for errors.
         data_format: where the channels of images and masks are.
         box_format: one of Keras's formats; needed when boxes come.
@@ -63,17 +64,17 @@ def unpack(
     _check_dense(parts, owner)
     main = "images" if "images" in parts else mix[0]
     images, shape = parts.pop(main), None
-    ranks, expected = (3, 4, 5), "(batch, height, width, channels) or (height, width, channels) images"
+    rank, expected = 3, "(batch, height, width, channels) or (height, width, channels) images"
     if volumes:
-        ranks, expected = (4, 5), "(batch, depth, height, width, channels) or (depth, height, width, channels) volumes"
+        rank, expected = 4, "(batch, depth, height, width, channels) or (depth, height, width, channels) volumes"
     if not tf.is_tensor(images):
         checks.fail(owner, "inputs", expected, f"a {type(images).__name__}", error=TypeError)
     if any_rank and not volumes and _is_no_image(images, parts):
         images, shape = _as_images(images, owner)
         data_format = "channels_last"
-    if images.shape.rank not in ranks:
+    if images.shape.rank not in range(rank, 6):
         checks.fail(owner, "inputs", expected, f"a tensor of shape {images.shape}")
-    batched = images.shape.rank > ranks[0]
+    batched = images.shape.rank > rank
     if not batched:
         images = images[None]
         parts = tf.nest.map_structure(lambda value: value[None], parts)
