@@ -35,6 +35,7 @@ contents = {
     "docs/guides/index": [
         "docs/guides/augment",
         "docs/guides/masks_and_boxes",
+        "docs/guides/volumes",
         "docs/guides/mix_and_balance",
         "docs/guides/self_train",
         "docs/guides/consistency",

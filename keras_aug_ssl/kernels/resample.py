@@ -142,5 +142,5 @@ def _flat(images: tf.Tensor, fill_mode: str) -> tuple[tf.Tensor, Any, Any]:
         images = tf.concat([images, images[:, :, :1]], 2)
     dynamic = tf.shape(images)
     height, width = (images.shape[axis] or dynamic[axis] for axis in (1, 2))
-    flat = tf.reshape(images, [dynamic[0], height * width, images.shape[-1]])
+    flat = tf.reshape(images, [dynamic[0], height * width, images.shape[-1] or dynamic[-1]])
     return flat, tf.minimum(1, width - 1), tf.where(height > 1, width, 0)

@@ -53,6 +53,7 @@ class MixingLayer(AugmentationLayer):
     """
 
     what = "mix"
+    slices = "channels"
     independent = False
     any_rank = True
     any_layout = True

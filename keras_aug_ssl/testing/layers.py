@@ -9,11 +9,18 @@ import keras
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.layers.engine.base import AugmentationLayer
-from keras_aug_ssl.testing import layer_annotations, layer_models, layer_running, layer_strain, layer_values
+from keras_aug_ssl.testing import (
+    layer_annotations,
+    layer_models,
+    layer_running,
+    layer_strain,
+    layer_values,
+    layer_volumes,
+)
 from keras_aug_ssl.testing.laws import Law, held
 from keras_aug_ssl.testing.subject import Subject
 
-MODULES = (layer_values, layer_annotations, layer_running, layer_models, layer_strain)
+MODULES = (layer_values, layer_annotations, layer_running, layer_models, layer_strain, layer_volumes)
 LAYER_LAWS: dict[str, Law] = {law.name: law for module in MODULES for law in module.LAWS}
 
 

@@ -254,6 +254,26 @@ class CompilesForItself(Brighter):
         return super().run(steps, batch.replace(images=images), finish, jit)
 
 
+class DrawsForEachSlice(Brighter):
+    @classmethod
+    def run(cls, steps, batch, finish, jit):
+        faded = tf.linspace(1.0, 0.5, tf.shape(batch.images)[0])[:, None, None, None] * tf.cast(batch.images, "float32")
+        return super().run(steps, batch.replace(images=faded), finish, jit)
+
+
+class MixesSlices(Brighter):
+    @classmethod
+    def run(cls, steps, batch, finish, jit):
+        return super().run(steps, batch.replace(images=tf.roll(batch.images, 1, 0)), finish, jit)
+
+
+class LosesMasksOfVolumes(Shift):
+    def _execute(self, batch, layout, parameters):
+        if batch.images.shape.rank == 5 and batch.masks is not None:
+            batch = batch.replace(masks=tf.reverse(batch.masks, [1]))
+        return super()._execute(batch, layout, parameters)
+
+
 BROKEN = {
     "inference is the identity": WorksAtInference,
     "neutral parameters are the identity": KeepsNothing,
@@ -291,6 +311,9 @@ BROKEN = {
     "a broken pixel is its own image's": LooksAtTheBatch,
     "threads draw for themselves": SharesKeys,
     "an equal layer compiles nothing anew": CompilesForItself,
+    "one draw for all slices": DrawsForEachSlice,
+    "a volume is its slices": MixesSlices,
+    "masks of volumes follow": LosesMasksOfVolumes,
 }
 
 

@@ -49,6 +49,7 @@ class AdversarialNoise(AugmentationLayer):
     """
 
     what = "attack"
+    slices = "volumes"  # the model sees them whole
 
     def __init__(self, model: keras.Model, attack: Attack, rate: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -85,20 +86,21 @@ class AdversarialNoise(AugmentationLayer):
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
         ((layer, parameters),) = steps
         attacked = layer._attacked(tf.cast(batch.images, tf.float32), batch.labels, parameters["seed"])
-        chosen = parameters["chosen"][:, None, None, None]
+        chosen = tf.reshape(parameters["chosen"], [-1, *[1] * (batch.images.shape.rank - 1)])
         return batch.replace(images=finish(tf.where(chosen, attacked, tf.cast(batch.images, tf.float32))))
 
     def _attacked(self, images: tf.Tensor, labels: Any, seed: tf.Tensor) -> tf.Tensor:
         owner = type(self).__name__
         labels = labels if tf.is_tensor(labels) else None
         first = self.data_format == "channels_first"
-        x = tf.transpose(images, [0, 3, 1, 2]) if first else images
+        axes = list(range(1, images.shape.rank - 1))  # of space
+        x = tf.transpose(images, [0, images.shape.rank - 1, *axes]) if first else images
         x = tf.clip_by_value(x, *self.attack.bounds)  # float arithmetic before may overshoot by rounding
         victim = Victim(owner, self.model, Inputs(owner, x, None), x, telling(self.model, self.attack.loss), labels)
         # Some kernels refuse a batch of no images.
         attacked = tf.cond(tf.size(x) > 0, lambda: self._attack.perturb(victim, x, labels, seed), lambda: x)
         x = tf.ensure_shape(attacked, x.shape)
-        return tf.transpose(x, [0, 2, 3, 1]) if first else x
+        return tf.transpose(x, [0, *(axis + 1 for axis in axes), 1]) if first else x
 
     def save_own_variables(self, store: Any) -> None:
         """Keeps the weights of the model."""

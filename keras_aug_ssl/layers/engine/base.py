@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import backend, checks, draws
 from keras_aug_ssl.kernels import boxes as box_kernels
-from keras_aug_ssl.layers.engine import planning
+from keras_aug_ssl.layers.engine import planning, volumes
 from keras_aug_ssl.layers.engine.annotations import check_batch
 from keras_aug_ssl.layers.engine.batch import Batch, Spec, Written
 from keras_aug_ssl.layers.engine.calls import Keys, augments_unasked
@@ -52,7 +52,7 @@ def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch,
     for place, run in enumerate(runs):
         last = not computing or place >= computing[-1]
         finish = Written(batch.dtype if last else tf.float32)
-        batch = run.family.run([steps[i] for i in run.indices], batch, finish, jit)
+        batch = volumes.run(run.family, [steps[i] for i in run.indices], batch, finish, jit)
     return batch
 
 
@@ -132,6 +132,8 @@ class AugmentationLayer(keras.layers.Layer):
     rescales = False  # True: what it returns need not be in the value range its input was in
     mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
     random = True  # False: it draws nothing, so no seed is missed
+    slices = "batch"  # or "channels", "volumes": what the slices of a volume are for `run`; see `engine/volumes.py`
+    volumes = False  # True: what is of rank 4 is one volume
     any_layout = False  # True: what it does is the same wherever the channels are
 
     def __init__(
@@ -220,7 +222,8 @@ class AugmentationLayer(keras.layers.Layer):
         """Augments `inputs`.
 
         Args:
-            inputs: images (B, H, W, C) or (H, W, C); or (images, labels[, sample_weight]); or a dict with Keras's keys.
+            inputs: images (B, H, W, C) or (H, W, C), or volumes (B, D, H, W, C), all of whose slices get one draw; or
+                (images, labels[, sample_weight]); or a dict with Keras's keys.
             training: False returns the inputs as they are (a cropping layer takes the middle). None, the default, is
                 True for a layer called by itself or in a model of augmentation only. In a model with weights it is True
                 in a `train_step`, so that `fit` augments even if the model's `call` takes no `training`, and False
@@ -310,7 +313,8 @@ class AugmentationLayer(keras.layers.Layer):
 
     def _unpack(self, inputs: Any) -> tuple[Batch, Layout]:
         owner = type(self).__name__
-        batch, layout = unpack(inputs, owner, self.data_format, self.bounding_box_format, self.mix, self.any_rank)
+        kind = (self.data_format, self.bounding_box_format, self.mix, self.any_rank, self.volumes)
+        batch, layout = unpack(inputs, owner, *kind)
         if batch.boxes is not None and not self.pointwise:  # what leaves them alone need not know whose they are
             check_batch(batch.boxes, batch.images, owner)
         if not (self.independent or layout.batched):
@@ -365,7 +369,9 @@ class AugmentationLayer(keras.layers.Layer):
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
         inputs = backend.to_tensorflow(to_tensors(inputs))
         # One graph a rank and number of channels: retraced for others, it would know neither any more.
-        channels = images_of(inputs).shape[-1 if self.data_format == "channels_last" else -3 :][:1]
+        images = images_of(inputs)
+        axes = 3 if self.volumes or images.shape.rank == 5 else 2  # of space
+        channels = images.shape[-1 if self.data_format == "channels_last" else -1 - axes :][:1]
         key = (function.__name__, *channels, *(leaf.shape.rank for leaf in tf.nest.flatten(inputs)))
         if key not in self._graphs:
             # A partial, since TensorFlow counts by code: five layers called once would pass for one traced five times.

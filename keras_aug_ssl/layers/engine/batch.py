@@ -66,10 +66,11 @@ class Batch:
     """One batch on its way through the stages.
 
     Attributes:
-        images: (B, H, W, C), in `dtype` or, between stages, float32 on the same scale.
+        images: (B, H, W, C), or volumes (B, D, H, W, C), in `dtype` or, between stages, float32 on the same scale.
+            A family's `run` sees images only: `engine/volumes.py` makes them of volumes.
         dtype: the images came in it and leave in it.
         labels, sample_weight: as they came.
-        masks: (B, H, W, K), any dtype.
+        masks: (B, H, W, K), of volumes (B, D, H, W, K), any dtype.
         boxes: see `Boxes`.
         keypoints: (B, K, 2 or more), x and y of pixel centres first.
         other: inputs named in a mixing layer's `mix=`.
@@ -107,9 +108,9 @@ class Written(NamedTuple):
 
 
 def size_of(images: tf.Tensor) -> Size:
-    """(height, width) of (B, H, W, C) images: ints where known, else scalar tensors."""
+    """(height, width) of (B, H, W, C) images or (B, D, H, W, C) volumes: ints where known, else scalar tensors."""
     dynamic = tf.shape(images)
-    height, width = (images.shape[axis] or dynamic[axis] for axis in (1, 2))
+    height, width = (images.shape[axis] or dynamic[axis] for axis in (-3, -2))
     return height, width
 
 

@@ -72,6 +72,12 @@ class StockLayer(AugmentationLayer):
         return getattr(self.layer, "data_format", None)
 
     @property
+    def slices(self) -> str | None:  # type: ignore[override]
+        """None where it draws: for each slice of a volume apart, as nobody can tell it not to."""
+        draws_itself = any(hasattr(self.layer, name) for name in ("generator", "seed_generator"))
+        return None if draws_itself else "batch"
+
+    @property
     def _channels_first(self) -> bool:
         return (self.layout or self.data_format) == "channels_first"
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.layers.engine import planning
+from keras_aug_ssl.layers.engine.arrays import ArrayCalls
 from keras_aug_ssl.layers.engine.base import AugmentationLayer
 from keras_aug_ssl.layers.engine.composite import CompositeLayer
 from keras_aug_ssl.layers.engine.indexed import Augment, is_grain
@@ -48,6 +49,8 @@ class Pipeline(CompositeLayer):
     Args:
         layers: augmentation layers, or pipelines of them.
         jit_compile: `"auto"` compiles the passes with XLA wherever the images' size is static; True and False force it.
+        volumes: True takes what is of rank 4 for one volume (D, H, W, C), as in a data set that isn't batched, and not
+            for a batch of images. Of rank 5, (B, D, H, W, C), it is volumes in any case. All slices get one draw.
         **kwargs: `seed`, `data_format`, `bounding_box_format` and `name`, as for `CompositeLayer`: they hold for the
             batch, and where they aren't given, those of the layers do.
 
@@ -63,8 +66,16 @@ class Pipeline(CompositeLayer):
         True
     """
 
-    def __init__(self, layers: Sequence[AugmentationLayer], jit_compile: bool | str = "auto", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layers: Sequence[AugmentationLayer],
+        jit_compile: bool | str = "auto",
+        *,
+        volumes: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(layers, **kwargs)
+        self.volumes = bool(volumes)
         self.jit_compile = checks.one_of("Pipeline", "jit_compile", jit_compile, ("auto", True, False))
 
     @property
@@ -122,7 +133,8 @@ class Pipeline(CompositeLayer):
             expected = "a tf.data.Dataset, or a MapDataset or IterDataset of Grain"
             checks.fail("Pipeline.map", "dataset", expected, dataset, error=TypeError)
         shape = images_of(dataset.element_spec).shape
-        batched = shape.rank == 4 or not self.independent  # what is mixed comes in batches, of any rank
+        batched = shape.rank == 5 or shape.rank == 4 and not self.volumes
+        batched = batched or not self.independent  # what is mixed comes in batches, of any rank
         block = 1 if batched else block_size(dataset.element_spec)
         if block > 1:
             return singly(self.map(dataset.batch(block), seed, epoch, num_parallel_calls), dataset)
@@ -138,6 +150,34 @@ class Pipeline(CompositeLayer):
 
         in_order = None if num_parallel_calls is None else True  # without workers `map` warns of the argument
         return placed(dataset, epoch, seed, batched).map(augment, num_parallel_calls, deterministic=in_order)
+
+    def on_arrays(self, inputs: Any, seed: Any = None) -> Any:
+        """Augments NumPy arrays and returns NumPy arrays, one image after the other or in batches, at the least cost.
+
+        For loops, `keras.utils.PyDataset` and data loaders that fetch single images. It does what a call does from the
+        same key, but for rounding, at half the price: of one image, most is spent on the way to the pixels. The first
+        eight structures and sizes are compiled, which takes some seconds each; whatever comes in more sizes, resize it
+        before, since all further ones take the way of a call.
+
+        Args:
+            inputs: whatever the pipeline can be called with, as arrays.
+            seed: (2,) int key; None takes the next one.
+
+        Returns:
+            The structure of `inputs`, arrays.
+
+        Example:
+            >>> augment = kas.Pipeline([kas.layers.RandomFlip(), kas.layers.RandomRotation(0.1)], seed=7)
+            >>> image, mask = np.zeros((32, 32, 3), "uint8"), np.ones((32, 32), "uint8")
+            >>> augmented = augment.on_arrays({"images": image, "segmentation_masks": mask})
+            >>> type(augmented["images"]).__name__, augmented["segmentation_masks"].shape
+            ('ndarray', (32, 32))
+        """
+        return self._array_calls(inputs, seed)
+
+    @functools.cached_property
+    def _array_calls(self) -> ArrayCalls:
+        return ArrayCalls(self)
 
     @classmethod
     def from_keras(cls, stock: Any, **kwargs: Any) -> Pipeline:
@@ -163,7 +203,7 @@ class Pipeline(CompositeLayer):
         return pipeline
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "jit_compile": self.jit_compile}
+        return {**super().get_config(), "jit_compile": self.jit_compile, "volumes": self.volumes}
 
 
 def _name(layer: AugmentationLayer) -> str:

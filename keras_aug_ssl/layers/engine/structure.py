@@ -42,16 +42,19 @@ def unpack(
     box_format: str | None = None,
     mix: tuple[str, ...] = (),
     any_rank: bool = False,
+    volumes: bool = False,
 ) -> tuple[Batch, Layout]:
     """Brings any accepted input into a `Batch`.
 
     Args:
-        inputs: images (B, H, W, C) or (H, W, C); or (images, labels[, sample_weight]); or a dict with keys of `KEYS`.
+        inputs: images (B, H, W, C) or (H, W, C), or volumes (B, D, H, W, C); or (images, labels[, sample_weight]); or a
+            dict with keys of `KEYS`.
         owner: who asks, for errors.
         data_format: where the channels of images and masks are.
         box_format: one of Keras's formats; needed when boxes come.
         mix: further keys that are accepted, at the top or in a dict of inputs x of (x, labels).
         any_rank: also takes what is no image, (B, ...) of any rank: it travels as (B, 1, 1, F), (B, 1, T, F), ...
+        volumes: what is of rank 4 is one volume (D, H, W, C), not a batch of images.
 
     Returns:
         The batch, and the layout to give to `pack`.
@@ -61,25 +64,26 @@ def unpack(
     _check_dense(parts, owner)
     main = "images" if "images" in parts else mix[0]
     images, shape = parts.pop(main), None
-    expected = "(batch, height, width, channels) or (height, width, channels) images"
+    rank, expected = 3, "(batch, height, width, channels) or (height, width, channels) images"
+    if volumes:
+        rank, expected = 4, "(batch, depth, height, width, channels) or (depth, height, width, channels) volumes"
     if not tf.is_tensor(images):
         checks.fail(owner, "inputs", expected, f"a {type(images).__name__}", error=TypeError)
-    if any_rank and _is_no_image(images, parts):
+    if any_rank and not volumes and _is_no_image(images, parts):
         images, shape = _as_images(images, owner)
         data_format = "channels_last"
-    if images.shape.rank not in (3, 4):
+    if images.shape.rank not in range(rank, 6):
         checks.fail(owner, "inputs", expected, f"a tensor of shape {images.shape}")
-    batched = images.shape.rank == 4
+    batched = images.shape.rank > rank
     if not batched:
         images = images[None]
         parts = tf.nest.map_structure(lambda value: value[None], parts)
     masks = parts.pop("segmentation_masks", None)
-    mask_has_channels = masks is not None and masks.shape.rank == 4
+    mask_has_channels = masks is not None and masks.shape.rank == images.shape.rank
     if masks is not None and not mask_has_channels:
         masks = masks[..., None] if data_format == "channels_last" else masks[:, None]
     if data_format == "channels_first":
-        images = tf.transpose(images, [0, 2, 3, 1])
-        masks = None if masks is None else tf.transpose(masks, [0, 2, 3, 1])
+        images, masks = _channels_last(images), None if masks is None else _channels_last(masks)
     _check_pixels(images, masks, owner)
     boxes, keypoints = parts.pop("bounding_boxes", None), parts.pop("keypoints", None)
     alike = keypoints is None or keypoints.shape[:1].is_compatible_with(images.shape[:1])
@@ -106,8 +110,7 @@ def pack(batch: Batch, layout: Layout) -> Any:
     if layout.shape is not None:
         images = tf.reshape(images, [tf.shape(images)[0], *layout.shape])
     if layout.data_format == "channels_first":
-        images = tf.transpose(images, [0, 3, 1, 2])
-        masks = None if masks is None else tf.transpose(masks, [0, 3, 1, 2])
+        images, masks = _channels_first(images), None if masks is None else _channels_first(masks)
     if masks is not None and not layout.mask_has_channels:
         masks = tf.squeeze(masks, -1 if layout.data_format == "channels_last" else 1)
     parts = {
@@ -151,6 +154,14 @@ def _is_tensor(value: Any) -> bool:
     return tf.is_tensor(value) or isinstance(value, keras.KerasTensor) or backend.is_native(value)
 
 
+def _channels_last(images: tf.Tensor) -> tf.Tensor:
+    return tf.transpose(images, [0, *range(2, images.shape.rank), 1])
+
+
+def _channels_first(images: tf.Tensor) -> tf.Tensor:
+    return tf.transpose(images, [0, images.shape.rank - 1, *range(1, images.shape.rank - 1)])
+
+
 def _rebuilt(kind: type, parts: Any) -> Any:
     """A tuple, list or named tuple of `parts`."""
     return kind._make(parts) if hasattr(kind, "_make") else kind(parts)
@@ -182,9 +193,9 @@ def _named(inputs: Mapping[str, Any], known: tuple[str, ...], owner: str, mix: t
 
 
 def _is_no_image(inputs: tf.Tensor, parts: Mapping[str, Any]) -> bool:
-    """Rank 4 is images; rank 3 one image, unless labels or weights, as many as it has rows, say it is a batch."""
+    """Rank 4 is images, 5 volumes; 3 one image, unless labels or weights, as many as it has rows, say it is a batch."""
     if inputs.shape.rank != 3:
-        return bool(inputs.shape.rank) and inputs.shape.rank != 4
+        return bool(inputs.shape.rank) and inputs.shape.rank not in (4, 5)
     beside = tf.nest.flatten([parts.get(name) for name in ("labels", "sample_weight")])
     rows = [part.shape[:1] for part in beside if tf.is_tensor(part)]
     return bool(rows) and all(row.rank == 1 and row.is_compatible_with(inputs.shape[:1]) for row in rows)
@@ -216,6 +227,7 @@ def _check_pixels(images: tf.Tensor, masks: tf.Tensor | None, owner: str) -> Non
         checks.fail(owner, "inputs", "images of an integer or floating dtype", images.dtype.name, error=TypeError)
     if images.shape[-1] is None:
         checks.fail(owner, "inputs", "images with a known number of channels", f"a tensor of shape {images.shape}")
-    if masks is not None and not images.shape[:3].is_compatible_with(masks.shape[:3]):
-        expected = f"of the images' (batch, height, width) {tuple(images.shape[:3])}"
-        checks.fail(owner, "segmentation_masks", expected, tuple(masks.shape[:3]))
+    if masks is not None and not images.shape[:-1].is_compatible_with(masks.shape[:-1]):
+        axes = "(batch, depth, height, width)" if images.shape.rank == 5 else "(batch, height, width)"
+        expected = f"of the images' {axes} {tuple(images.shape[:-1])}"
+        checks.fail(owner, "segmentation_masks", expected, tuple(masks.shape[:-1]))

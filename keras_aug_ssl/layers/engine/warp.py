@@ -37,6 +37,7 @@ class GeometricLayer(AugmentationLayer):
     """
 
     what = "resample"
+    slices = "channels"
     projective = False  # True: the last row of `out_to_in` may differ from (0, 0, 1)
 
     def __init__(

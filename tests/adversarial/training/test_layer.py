@@ -65,6 +65,17 @@ def test_it_is_what_the_attack_makes(labels, as_dict):
     assert np.allclose(found, attack(model, x, None if given is None else y).x_adv, atol=1e-3)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_model_of_volumes_is_misled_by_whole_volumes(data_format):
+    first = data_format == "channels_first"
+    shape = (1, 3, 4, 5) if first else (3, 4, 5, 1)
+    model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(4)])
+    x, y = np.random.default_rng(0).uniform(50, 200, (6, *shape)).astype("float32"), np.arange(6) % 4
+    layer = kas.AdversarialNoise(model, kas.FGSM(8.0, bounds=(0, 255)), data_format=data_format)
+    found, _ = layer((x, y), training=True, seed=(1, 2))
+    assert np.allclose(found, kas.FGSM(8.0, bounds=(0, 255))(model, x, y).x_adv, atol=1e-3)
+
+
 def test_the_rate_is_the_share_of_changed_images():
     x, y = images(200)
     layer = kas.AdversarialNoise(network(), kas.FGSM(8, bounds=(0, 255)), rate=0.3)
