@@ -5,7 +5,7 @@
 #   make lint    style of all code      make types   types of the package      make notebooks   runs the notebooks
 #   make outputs   runs the notebooks and keeps in them what they print and draw
 #   make docs    the documentation in build/docs, strictly                make bench   every benchmark
-#   make test-scale    the tests that need Ray
+#   make test-scale    the tests that need Ray      make test-explore   those of the explorer, in a browser
 #   make test-oldest   the tests on the oldest versions that setup.cfg allows; TESTS=... chooses some
 #   make test-backends   what works there, with Keras on JAX and on torch
 #
@@ -28,7 +28,7 @@ OLDEST_PYTHON ?= $(shell PYENV_VERSION=3.10 python3.10 -c "import sys; print(sys
 SUPPORTED := import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
 	f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")
 
-.PHONY: demo test test-scale test-oldest test-backends notebooks outputs lint types docs bench clean
+.PHONY: demo test test-scale test-explore test-oldest test-backends notebooks outputs lint types docs bench clean
 
 demo: $(VENV)/ready
 	$(RUN) -m keras_aug_ssl study --dataset mnist5k --labels 100 --out report
@@ -38,6 +38,10 @@ test: $(VENV)/ready
 
 test-scale: $(VENV)/ready-ray
 	$(RUN) -m pytest tests/scale/test_ray.py
+
+test-explore: $(VENV)/ready-explore
+	$(RUN) -m pip install --quiet playwright
+	$(RUN) -m pytest tests/explore
 
 # Old packages warn of one another's newer versions: their deprecations are no errors here.
 test-oldest: $(OLDEST)/ready

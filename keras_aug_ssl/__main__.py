@@ -9,11 +9,18 @@ import sys
 from collections.abc import Sequence
 
 import keras_aug_ssl
-from keras_aug_ssl.commands import attack, augment, bench, options, pseudo_label, study
+from keras_aug_ssl.commands import attack, augment, bench, explore, options, pseudo_label, study
 from keras_aug_ssl.commands.messages import BadInput, bad_input, note
 from keras_aug_ssl.commands.starting import PROGRAM
 
-COMMANDS = {"study": study, "augment": augment, "attack": attack, "pseudo-label": pseudo_label, "bench": bench}
+COMMANDS = {
+    "study": study,
+    "augment": augment,
+    "attack": attack,
+    "pseudo-label": pseudo_label,
+    "explore": explore,
+    "bench": bench,
+}
 
 
 def parser() -> argparse.ArgumentParser:

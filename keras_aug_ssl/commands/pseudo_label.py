@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file, one batch of images in memory at a time, or the folder; and says how many are labeled."""
-    from keras_aug_ssl.commands import labelling, on_ray
+    from keras_aug_ssl.commands import labelling
 
     ray = arguments.engine == "ray"
     for name, default in ON_RAY.items():
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.out = arguments.out or Path("pseudo_labels" if ray else "pseudo_labels.csv")
     if (arguments.out.suffix == ".csv") == ray:
         raise BadInput(f"--out {arguments.out}: the name must end in .csv, and with --engine ray be that of a folder")
-    return on_ray.label(arguments) if ray else labelling.label(arguments)
+    return labelling.label_on_ray(arguments) if ray else labelling.label(arguments)
 
 
 def _place(text: str) -> Path:
