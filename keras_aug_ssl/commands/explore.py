@@ -22,17 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images", nargs="*", metavar="IMAGE", type=options.existing, help="image files or folders to begin with"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at; there is no password (default: this machine alone)"
+    )
     parser.add_argument("--port", type=options.whole(1, 65535), help="port (default: the first free from 7860 on)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Shows the page until it is interrupted."""
-    from keras_aug_ssl import explore
+    from keras_aug_ssl import checks, explore
     from keras_aug_ssl.commands.inputs import image_files, read_image, with_channels
     from keras_aug_ssl.explore.app import MOST_IMAGES
 
     with bad_input():
+        checks.optional_package("explore", "gradio", "explore")
         files = image_files(arguments.images)[:MOST_IMAGES] if arguments.images else []
         images = [with_channels(read_image(file), 3).astype("uint8") for file in files]
         explore.launch(images, host=arguments.host, port=arguments.port)

@@ -28,7 +28,8 @@ def launch(images: Sequence[np.ndarray] = (), *, host: str = LOCAL, port: int | 
 
     Args:
         images: (H, W, 3) uint8 each, to begin with; without any, two photographs that come with scikit-learn.
-        host: who may reach it; the default is this machine alone. There is no password.
+        host: who may reach it; the default is this machine alone. There is no password, and who
+            reaches the page can read and write tables where this process can.
         port: of the page; None for the first free one from 7860 on.
         block: False returns at once.
 
@@ -87,7 +88,7 @@ def _augment_tab(gr: Any, images: list[np.ndarray]) -> None:
 
     pages = [grid, plan, parameters, code, configuration]
     add.click(stacks.add, [stack, name], stack)
-    files.upload(_read, files, shown)
+    files.upload(functools.partial(_told, gr, _read), files, shown)
     again.click(lambda number: number + 1, number, number)
     gr.on(None, draw, [shown, stack, number, annotated], pages)  # at first, and when any of them changes
 
@@ -133,7 +134,7 @@ def _attack_tab(gr: Any) -> None:
     def run(model: Any, image: Any, name: str, share: float) -> tuple[Any, ...]:
         if model is None or image is None:
             raise gr.Error("Give a model and an image.")
-        found = _told(gr, attacks_seen.attack, _told(gr, keras.saving.load_model, model), image, name, share)
+        found = _told(gr, attacks_seen.attack, _told(gr, _load, model), image, name, share)
         return found.image, found.change, found.attacked, found.before, found.after
 
     go.click(run, [model, image, name, share], [*pictures, *readings])
@@ -162,8 +163,13 @@ def _told(gr: Any, function: Any, *arguments: Any) -> Any:
     """Calls a function; what a user can mend is shown on the page."""
     try:
         return function(*arguments)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, tf.errors.OpError) as error:
         raise gr.Error(str(error)) from error
+
+
+def _load(path: str) -> keras.Model:
+    """A saved model; code in the file, as a `Lambda` brings it, isn't run."""
+    return keras.saving.load_model(path, safe_mode=True)
 
 
 def _read(files: Sequence[str] | None) -> list[np.ndarray]:
@@ -187,6 +193,7 @@ def _photographs() -> list[np.ndarray]:
 
 
 def _gradio() -> Any:
+    """Gradio, if it is there."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # it is read when Gradio is imported
     checks.optional_package(OWNER, "matplotlib.figure", "demo")
     return checks.optional_package(OWNER, "gradio", "explore")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +21,7 @@ def read(path: str | Path) -> tuple[list[str], Rows]:
     """The columns and rows of a CSV that `SelfTraining.table().to_csv` or `pseudo-label` wrote.
 
     Returns:
-        Names, and labeled rows by rising confidence.
+        Names, and labeled rows by rising confidence; those without one come first.
 
     Raises:
         ValueError: it is no such table.
@@ -30,7 +32,7 @@ def read(path: str | Path) -> tuple[list[str], Rows]:
         checks.fail(OWNER, "table", f"a CSV with the columns {', '.join(NEEDED)}", names)
     label, confidence = names.index("label"), names.index("confidence")
     labeled = [row for row in rows if row[label] not in ("-1", "")]
-    return names, sorted(labeled, key=lambda row: float(row[confidence]))
+    return names, sorted(labeled, key=lambda row: _sureness(row[confidence]))
 
 
 def save_corrected(path: str | Path, names: Sequence[str], shown: Sequence[Sequence[object]]) -> tuple[Path, int]:
@@ -42,7 +44,8 @@ def save_corrected(path: str | Path, names: Sequence[str], shown: Sequence[Seque
         shown: rows as `read` gave them, with labels that may have been changed.
 
     Returns:
-        The new file, `<name>-corrected.csv`, and how many labels were changed.
+        The new file, `<name>-corrected.csv`, or with a number behind where that is there already, since what a person
+        corrected is never replaced; and how many labels were changed.
 
     Raises:
         ValueError: a label is no whole number.
@@ -57,7 +60,7 @@ def save_corrected(path: str | Path, names: Sequence[str], shown: Sequence[Seque
         row.append("by hand" if label != row[number] else "")
         changed += label != row[number]
         row[number] = label
-    file = Path(path).with_name(f"{Path(path).stem}-corrected.csv")
+    file = _free(Path(path).with_name(f"{Path(path).stem}-corrected.csv"))
     with replacing(file) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*columns, "corrected"])
@@ -70,3 +73,18 @@ def _label(value: object) -> str:
         return str(int(str(value)))
     except ValueError:
         checks.fail(OWNER, "label", "a class number", value)
+
+
+def _free(file: Path) -> Path:
+    """The file, or the first of its name with a number behind that isn't there."""
+    numbered = (file.with_name(f"{file.stem}-{number}{file.suffix}") for number in itertools.count(2))
+    return next(place for place in itertools.chain([file], numbered) if not place.exists())
+
+
+def _sureness(confidence: str) -> float:
+    """The number; below all others where there is none."""
+    try:
+        value = float(confidence)
+    except ValueError:
+        return -1.0
+    return -1.0 if math.isnan(value) else value

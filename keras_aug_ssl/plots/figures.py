@@ -24,7 +24,7 @@ def to_png(figure: Figure, dots_per_inch: int = 120) -> bytes:
         The file's content.
 
     Example:
-        >>> to_png(image_grid([[[[0.0, 1.0], [1.0, 0.0]]]]))[1:4]
+        >>> to_png(kas.plots.image_grid([[[[0.0, 1.0], [1.0, 0.0]]]]))[1:4]
         b'PNG'
     """
     buffer = io.BytesIO()

@@ -144,7 +144,7 @@ def test_tfds_parts(tmp_path):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("cifar1O", "`name` must be \"mnist5k\", \"digits\" or .*received 'cifar1O'. Did you mean 'cifar10'"),
+        ("cifar1O", "`name` must be \"mnist5k\", \"digits\", .*received 'cifar1O'. Did you mean 'cifar10'"),
         ("mnist5", "Did you mean 'mnist5k'"),
         ("cifar10/nothing", "can't open 'cifar10/nothing'"),
         ("cifar10:9.9.9", "can't open 'cifar10:9.9.9'"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import sys
 
 import keras
 import numpy as np
 import pytest
 
 import keras_aug_ssl as kas
+from keras_aug_ssl.__main__ import main
 from keras_aug_ssl.explore import attacks_seen, doubts, stacks
+from keras_aug_ssl.explore.app import _load
 from keras_aug_ssl.explore.draws_seen import SIDE, see
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
@@ -70,9 +73,30 @@ def test_the_least_sure_come_first_and_corrections_are_written_beside(tmp_path):
         found = list(csv.DictReader(stream))
     assert [row["label"] for row in found] == ["2", "2", "-1", "1"]
     assert [row["corrected"] for row in found] == ["", "by hand", "", ""]
+    again, count = doubts.save_corrected(tmp_path / "run.csv", names, rows[1:])
+    assert (again.name, count) == ("run-corrected-2.csv", 0) and "by hand" in file.read_text(), "nothing is replaced"
     rows[0][label] = "cat"
     with pytest.raises(ValueError, match="`label` must be a class number; received 'cat'"):
         doubts.save_corrected(tmp_path / "run.csv", names, rows)
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="columns id, label, confidence"):
         doubts.read(tmp_path / "other.csv")
+
+
+def test_rows_without_a_confidence_come_first(tmp_path):
+    (tmp_path / "run.csv").write_text("id,label,confidence\na,1,0.2\nb,1,\nc,1,nan\nd,-1,\n")
+    _, rows = doubts.read(tmp_path / "run.csv")
+    assert [row[0] for row in rows] == ["b", "c", "a"]
+
+
+def test_code_in_a_model_file_is_not_run(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: 2 * x)])
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="Lambda|safe"):
+        _load(str(tmp_path / "model.keras"))
+
+
+def test_a_missing_extra_is_named_before_anything_else(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["explore"]) == 2
+    assert "gradio" in capsys.readouterr().err
