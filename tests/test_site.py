@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import sys
@@ -51,6 +52,19 @@ def test_every_public_name_is_in_the_reference(site):
     described = {id(found(name)) for name in listed}
     missing = sorted(name for name in public_names() if id(found(name)) not in described)
     assert not missing, f"list them in docs/reference: {missing}"
+
+
+def test_every_public_module_has_a_page_to_link_to():
+    from tests.test_public_names import NAMES
+
+    text = (SITE / "linking.py").read_text(encoding="utf-8")
+    modules = {
+        name: ast.literal_eval(found) for name, found in re.findall(r"^(MODULES) = (\{.*?\})", text, re.M | re.S)
+    }
+    shown = {name for name in NAMES if hasattr(kas, name)} - {"self_training"}  # whose names are all at the top
+    assert shown <= set(modules["MODULES"])
+    for page in modules["MODULES"].values():
+        assert (ROOT / "docs" / "reference" / f"{page}.md").is_file()
 
 
 def test_every_listed_name_is_public_and_described(site):

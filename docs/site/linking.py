@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 NAME = re.compile(r"(?:kas|keras_aug_ssl)\.([A-Za-z_][\w.]*\w)(?:\(.*\))?", re.DOTALL)
 MODULES = {"layers": "layers", "data": "data", "rules": "self_training", "calibration": "self_training",
            "consistency": "consistency", "losses": "consistency", "adversarial": "adversarial", "plots": "figures",
-           "testing": "extending", "draws": "extending"}  # fmt: skip
+           "testing": "extending", "draws": "extending", "scale": "self_training"}  # fmt: skip
 
 
 @functools.cache
