@@ -99,9 +99,10 @@ class Pipeline(CompositeLayer):
         """Maps the pipeline over a data set, reproducibly.
 
         What happens to an image is a pure function of (seed, epoch, position of the image in the data set): the same
-        for any number of workers, and for any batch size. A last, smaller batch is filled up and cut again, so that it
-        needs no compilation of its own. Single images of one size are collected, augmented together and handed out
-        singly again, so that they cost about what batches do; sizes that differ are augmented one by one.
+        for any number of workers, and for any batch size but for rounding: compiled for another size, an interpolated
+        value in some hundred thousand comes out one level apart. A last, smaller batch is filled up and cut again, so
+        that it needs no compilation of its own. Single images of one size are collected, augmented together and handed
+        out singly again, so that they cost about what batches do; sizes that differ are augmented one by one.
 
         Of a Grain data set, what happens to an element, an image or a batch of them, is a pure function of (seed,
         epoch, index of the element): read twice it is the same, and it is another in each epoch of a repeated data
