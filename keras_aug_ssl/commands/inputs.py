@@ -130,10 +130,13 @@ def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def read_model(path: str) -> keras.Model:
     """A saved `.keras` model."""
+    file = Path(path)
+    if file.suffix == ".keras" and file.is_file() and not zipfile.is_zipfile(file):
+        raise ValueError(f"{shown(file)} is no saved Keras model: it is no zip archive, as a whole .keras file is")
     try:
         return keras.saving.load_model(path)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"{path} is not a Keras model: {error}") from error
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise ValueError(f"{shown(file)} is not a Keras model: {error}") from error
 
 
 def read_array(path: str) -> np.ndarray:

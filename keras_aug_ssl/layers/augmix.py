@@ -9,8 +9,9 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
-from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters, compiled, execute
+from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters, execute
 from keras_aug_ssl.layers.engine.batch import Batch, Spec
+from keras_aug_ssl.layers.engine.compiling import compiled
 from keras_aug_ssl.layers.engine.warp import Factor
 from keras_aug_ssl.layers.policies import COLOR, GEOMETRY, OPERATIONS, TONE, PolicyLayer, Severity
 

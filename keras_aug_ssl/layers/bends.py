@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import fields
-from keras_aug_ssl.layers.engine.base import Parameters, compiled
+from keras_aug_ssl.layers.engine.base import Parameters
 from keras_aug_ssl.layers.engine.batch import Spec
+from keras_aug_ssl.layers.engine.compiling import compiled
 from keras_aug_ssl.layers.engine.warp import Factor, GeometricLayer
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")

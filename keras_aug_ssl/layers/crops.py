@@ -12,8 +12,9 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import geometry
 from keras_aug_ssl.kernels.geometry import Size
-from keras_aug_ssl.layers.engine.base import Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.base import Finish, Parameters
 from keras_aug_ssl.layers.engine.batch import Batch, Spec
+from keras_aug_ssl.layers.engine.compiling import compiled
 from keras_aug_ssl.layers.engine.warp import GeometricLayer, move_annotations
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")

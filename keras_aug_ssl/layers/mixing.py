@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import mixing, regions
-from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters
 from keras_aug_ssl.layers.engine.batch import Batch, Boxes, Spec, to_dtype
+from keras_aug_ssl.layers.engine.compiling import compiled
 from keras_aug_ssl.layers.engine.structure import to_tensors
 from keras_aug_ssl.layers.regions import covered
 

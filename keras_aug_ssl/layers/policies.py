@@ -13,8 +13,9 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import color, geometry
 from keras_aug_ssl.layers.affine import RandomAffine
 from keras_aug_ssl.layers.color import RandomContrast
-from keras_aug_ssl.layers.engine.base import Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.base import Finish, Parameters
 from keras_aug_ssl.layers.engine.batch import Batch, Spec
+from keras_aug_ssl.layers.engine.compiling import compiled
 from keras_aug_ssl.layers.engine.composite import CompositeLayer
 from keras_aug_ssl.layers.engine.pipeline import Pipeline
 from keras_aug_ssl.layers.engine.warp import Factor

@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import color
 from keras_aug_ssl.layers.color import ColorLayer, RandomBrightness, RandomContrast, RandomHue, RandomSaturation
-from keras_aug_ssl.layers.engine.base import compiled
 from keras_aug_ssl.layers.engine.batch import Spec
+from keras_aug_ssl.layers.engine.compiling import compiled
 from keras_aug_ssl.layers.engine.warp import Factor
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")

@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import regions
-from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters
 from keras_aug_ssl.layers.engine.batch import Batch, Boxes, Spec, to_dtype
+from keras_aug_ssl.layers.engine.compiling import compiled
 from keras_aug_ssl.layers.engine.warp import Factor
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")

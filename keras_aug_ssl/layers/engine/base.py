@@ -19,26 +19,12 @@ from keras_aug_ssl.layers.engine import planning, volumes
 from keras_aug_ssl.layers.engine.annotations import check_batch
 from keras_aug_ssl.layers.engine.batch import Batch, Spec, Written
 from keras_aug_ssl.layers.engine.calls import Keys, augments_unasked
+from keras_aug_ssl.layers.engine.compiling import Graphs, graphs_of
 from keras_aug_ssl.layers.engine.streams import images_of
 from keras_aug_ssl.layers.engine.structure import Layout, holds_arrays, pack, to_tensors, unpack
 
 Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
-
-
-def compiled(function: Callable[..., Any], wanted: bool, **settings: Any) -> Callable[..., Any]:
-    """`function` with `settings`, as a unit of its own for XLA when `wanted`. One unit ends where another begins.
-
-    Equal functions with equal settings are one unit, whatever layer asks: what XLA has compiled is never freed, so a
-    unit a layer would fill the memory. Hence neither may be made for one call, as a closure is.
-    """
-    return _unit(function, *sorted(settings.items())) if wanted else functools.partial(function, **settings)
-
-
-@functools.lru_cache(maxsize=1024)  # bounds what layers of one's own, whose methods are units, are kept alive by
-def _unit(function: Callable[..., Any], *settings: tuple[str, Any]) -> Callable[..., Any]:
-    keywords = dict(settings)
-    return tf.function(lambda *tensors: function(*tensors, **keywords), jit_compile=True, autograph=False)
 
 
 def execute(steps: Sequence[tuple[AugmentationLayer, Parameters]], batch: Batch, jit: bool) -> Batch:
@@ -380,5 +366,5 @@ class AugmentationLayer(keras.layers.Layer):
         return backend.to_native(self._graphs[key](inputs, *arguments))
 
     @functools.cached_property
-    def _graphs(self) -> dict[tuple[Any, ...], Callable[..., Any]]:
-        return {}
+    def _graphs(self) -> Graphs:
+        return graphs_of(self)

@@ -123,9 +123,10 @@ def translate(stock: Any) -> list[AugmentationLayer]:
     if not isinstance(stock, keras.layers.Layer):
         expected = "a Keras layer, a list of them, a keras.Sequential or a keras.layers.Pipeline"
         checks.fail("Pipeline.from_keras", "stock", expected, stock, error=TypeError)
-    # Ours by the name it is registered under, so that the engine knows no family of layers.
+    # Ours by the name it is registered under, so that the engine knows no family of layers; attacks are registered too.
     ours = keras.saving.get_registered_object(f"keras_aug_ssl>{type(stock).__name__}")
-    if ours is None or not type(stock).__module__.startswith("keras."):
+    known = isinstance(ours, type) and issubclass(ours, AugmentationLayer)
+    if not (known and type(stock).__module__.startswith("keras.")):
         return [StockLayer(stock)]
     accepted = {*inspect.signature(ours.__init__).parameters, "data_format", "bounding_box_format"}
     config = {name: value for name, value in stock.get_config().items() if name in accepted and name != "name"}

@@ -11,8 +11,9 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.kernels import boxes as box_kernels
 from keras_aug_ssl.kernels import geometry, matrices, resample
 from keras_aug_ssl.kernels.geometry import Size
-from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters, compiled
+from keras_aug_ssl.layers.engine.base import AugmentationLayer, Finish, Parameters
 from keras_aug_ssl.layers.engine.batch import Batch, Boxes, to_dtype
+from keras_aug_ssl.layers.engine.compiling import compiled
 
 Factor = float | tuple[float, float]  # one number, or the range it is drawn from
 

@@ -275,6 +275,22 @@ def test_a_stock_layer_may_change_the_number_of_channels(stack, images):
     assert sum(len(batch) for batch in mapped) == 3 and mapped.element_spec.shape[-1] == expected[-1]
 
 
+def not_layers_of_ours():
+    """Names of stock layers that something else of this library, such as an attack, is registered under."""
+    for name in dir(keras.layers):
+        ours = keras.saving.get_registered_object(f"keras_aug_ssl>{name}")
+        if ours is not None and not issubclass(ours, layers.AugmentationLayer):
+            yield name
+
+
+def test_a_stock_layer_is_not_taken_for_what_else_has_its_name():
+    assert "GaussianNoise" in not_layers_of_ours()
+    for name in not_layers_of_ours():
+        stock = getattr(keras.layers, name)(0.1)
+        (step,) = kas.Pipeline.from_keras([stock]).layers
+        assert isinstance(step, StockLayer) and step.layer is stock
+
+
 def test_a_stock_layer_that_makes_no_images_is_named():
     with pytest.raises(ValueError, match="`layers` must be layers that turn images into images; received 'Flatten"):
         kas.Pipeline.from_keras([stock.Flatten(), stock.RandomFlip()])(IMAGES)

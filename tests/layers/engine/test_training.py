@@ -200,4 +200,50 @@ def test_collected_layers_leave_no_memory_behind(inside, call):
     before = resident_megabytes()
     for _ in range(30):
         one_more()
-    assert resident_megabytes() - before < 24.0, "of 30 layers; compiled anew, each leaves 1.1 to 3.7 behind"
+    # A function of the user's own is a graph of its own, of which TensorFlow keeps about 1 kB an operation.
+    allowed = 5.0 if call == "eager" else 24.0
+    assert resident_megabytes() - before < allowed, "of 30 layers; compiled anew, each leaves 1.1 to 3.7 behind"
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Undescribed(layers.RandomBrightness):
+    """Of a user who has forgotten `get_config`."""
+
+    def __init__(self, shift):
+        super().__init__((shift, shift))
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.parametrize("inside", [lambda layer: layer, lambda layer: kas.Pipeline([layer])])
+def test_layers_that_do_the_same_share_a_graph_and_no_others_do(inside):
+    def graphs(layer):
+        return inside(layer)._graphs
+
+    same = [layers.RandomRotation(0.1), layers.RandomRotation(0.1, name="another")]
+    assert graphs(same[0]) is graphs(same[1])
+    others = [
+        layers.RandomRotation(0.2),
+        layers.RandomRotation(0.1, seed=3),
+        layers.RandomRotation(0.1, data_format="channels_first"),
+        layers.Remix(num_classes=3),  # counts what it has seen
+        layers.Remix(num_classes=3),
+        kas.Pipeline.from_keras([keras.layers.GaussianNoise(1.0, seed=1)]),  # draws from a state of its own
+        kas.Pipeline.from_keras([keras.layers.GaussianNoise(1.0, seed=1)]),
+        Undescribed(0.1),
+        Undescribed(0.3),
+    ]
+    found = [graphs(same[0]), *map(graphs, others)]
+    assert len({id(graph) for graph in found}) == len(found)
+
+
+def test_equal_layers_draw_on_by_themselves_with_one_graph():
+    images = np.full((4, 2, 2, 1), 0.5, "float32")
+
+    def sequence(layer):
+        return [brightness(layer(images)) for _ in range(2)]
+
+    made = [layers.RandomBrightness((0.0, 0.5), value_range=(0, 1), seed=7) for _ in range(2)]
+    first = sequence(made[0])
+    assert sequence(made[1]) == first != sequence(made[0])

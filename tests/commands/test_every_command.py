@@ -15,22 +15,12 @@ import keras_aug_ssl
 from keras_aug_ssl import writing
 from keras_aug_ssl.__main__ import main
 from keras_aug_ssl.study import BUDGETS, Results, Settings, versions
-from tests.helpers import half_bright, half_bright_images, half_bright_model
+from tests.helpers import half_bright
 
 # Keras reads variables into arrays in a way NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 STUDY = ["study", "--dataset", "digits", "--labels", "20", "--seeds", "1", "--steps", "4"]
-
-
-@pytest.fixture
-def model_file(tmp_path):
-    return half_bright_model(tmp_path / "model.keras")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return half_bright_images(tmp_path / "images")
 
 
 def read_csv(file):
@@ -87,7 +77,7 @@ def test_interrupted_study_says_how_to_go_on(tmp_path, monkeypatch, capsys):
         (["augment", "{empty}"], "no image"),
         (["pseudo-label", "missing.keras", "{folder}"], "no such model file"),
         (["pseudo-label", "{folder}/notes.txt", "{folder}"], "not a .keras file"),
-        (["pseudo-label", "{broken}", "{folder}"], "broken.keras"),
+        (["pseudo-label", "{broken}", "{folder}"], "no saved Keras model"),
         (["pseudo-label", "{model}", "missing.npy"], "no such file or folder: missing.npy"),
         (["pseudo-label", "{model}", "{folder}", "--threshold", "2"], "--threshold: must be"),
         (["pseudo-label", "{model}", "{folder}", "--out", "labels.txt"], ".csv"),

@@ -1,0 +1,64 @@
+"""What is compiled, and who shares it: TensorFlow frees nothing of a graph, nor XLA of what it compiled."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+Graphs = dict[tuple[Any, ...], Callable[..., Any]]
+_PACKAGE = __name__.partition(".")[0]
+
+
+def compiled(function: Callable[..., Any], wanted: bool, **settings: Any) -> Callable[..., Any]:
+    """`function` with `settings`, as a unit of its own for XLA when `wanted`. One unit ends where another begins.
+
+    Equal functions with equal settings are one unit, whatever layer asks: what XLA has compiled is never freed, so a
+    unit a layer would fill the memory. Hence neither may be made for one call, as a closure is.
+    """
+    return _unit(function, *sorted(settings.items())) if wanted else functools.partial(function, **settings)
+
+
+@functools.lru_cache(maxsize=1024)  # bounds what layers of one's own, whose methods are units, are kept alive by
+def _unit(function: Callable[..., Any], *settings: tuple[str, Any]) -> Callable[..., Any]:
+    keywords = dict(settings)
+    return tf.function(lambda *tensors: function(*tensors, **keywords), jit_compile=True, autograph=False)
+
+
+def graphs_of(layer: Any) -> Graphs:
+    """The graphs that eager calls of `layer` have made, which layers that do the same share.
+
+    TensorFlow keeps about 1 kB for each operation of every graph there ever was, and tracing and compiling take 0.1 to
+    3 seconds: a loop that makes the same layer for each trial pays once.
+    """
+    alike = _alike(layer)
+    return {} if alike is None else _shared_graphs(alike)
+
+
+@functools.lru_cache(maxsize=256)
+def _shared_graphs(alike: str) -> Graphs:
+    return {}
+
+
+def _alike(layer: Any) -> str | None:
+    """What layers that do the same have in common; None where the configuration doesn't say all that a layer does.
+
+    It does for layers of this library without variables. A stock layer draws from a state of its own, and of a layer of
+    the user's nobody knows.
+    """
+    parts = list(layer._flatten_layers())
+    if any(part.weights or not type(part).__module__.startswith(f"{_PACKAGE}.") for part in parts):
+        return None
+    settings = [str(part.jit_compile) for part in parts]
+    config = _nameless(keras.saving.serialize_keras_object(layer))
+    return json.dumps([config, settings], sort_keys=True, default=repr)
+
+
+def _nameless(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _nameless(value) for key, value in config.items() if key != "name"}
+    return [_nameless(value) for value in config] if isinstance(config, (list, tuple)) else config
