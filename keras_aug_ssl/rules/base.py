@@ -6,6 +6,7 @@ their statistics merged in any order, as any batch engine can do; then the weigh
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -163,8 +164,9 @@ class Rule:
         return cls(**config)
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+        # Not from the configuration: what a rule is given, such as a view in NumPy, need not be one that can be saved.
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")

@@ -134,6 +134,7 @@ def test_and_multiplies():
     assert both.graded and repr(rules.Threshold(0.8) & rules.TopK(2)) == (
         "Threshold(confidence=0.8) & TopK(k=2, per_class=True)"
     )
+    assert "negative" in repr(rules.Uncertainty(view=np.negative))  # which can't be saved
 
 
 def test_rules_work_in_graphs_with_batches_of_any_size():
