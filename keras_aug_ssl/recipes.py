@@ -21,6 +21,7 @@ def robust_self_training(
     method: str | Method = "trades",
     *,
     feeding: dict[str, Any] | None = None,
+    hardening: dict[str, Any] | None = None,
     **fit: Any,
 ) -> keras.callbacks.History:
     """Self-training of a robust model in one `fit` (Carmon et al. 2019, arXiv 1905.13736, algorithm 1).
@@ -38,6 +39,8 @@ def robust_self_training(
         attack: makes the examples, as for `AdversarialTraining`.
         method: of `AdversarialTraining`.
         feeding: arguments of `SelfTraining.training_set`, such as `{"batch_size": 64, "augment": pipeline}`.
+        hardening: further arguments of `AdversarialTraining`, such as `{"warmup_steps": 500}`, without which a large
+            radius leaves a network without BatchNormalization at chance.
         **fit: arguments of `fit`, such as `epochs`, `validation_data` and `callbacks`.
 
     Returns:
@@ -62,7 +65,7 @@ def robust_self_training(
         checks.fail(owner, "model", "compiled", getattr(model, "name", model), "Call model.compile(...) before.")
     if not isinstance(training, SelfTraining):
         training = SelfTraining(training)
-    trainer = AdversarialTraining(model, attack, method)
+    trainer = AdversarialTraining(model, attack, method, **(hardening or {}))
     trainer.compile_from_config(model.get_compile_config())
     x, y = labeled
     callbacks = fit.pop("callbacks", None) or []

@@ -12,6 +12,7 @@ from tests.helpers import clusters, equal_weights, network
 X, Y, POOL, HIDDEN = clusters()
 ATTACK = kas.PGD(0.3, steps=2, bounds=(-10, 10))
 FEEDING = {"batch_size": 8, "steps": 4}
+HARDENING = {"warmup_steps": 5, "weight_perturbation": 0.01}
 
 
 class Stop(keras.callbacks.Callback):
@@ -27,15 +28,16 @@ def start(backup_dir=None):
 
 def run(st, model, *callbacks, epochs=4):
     return kas.robust_self_training(
-        model, st, (X, Y), ATTACK, feeding=FEEDING, epochs=epochs, callbacks=list(callbacks), verbose=0
-    )
+        model, st, (X, Y), ATTACK, feeding=FEEDING, hardening=HARDENING, epochs=epochs, callbacks=list(callbacks),
+        verbose=0,
+    )  # fmt: skip
 
 
 def test_one_call_is_the_parts_in_one_fit():
     st, model = start()
     history = run(st, model)
     other, plain = start()
-    trainer = kas.AdversarialTraining(plain, ATTACK, "trades")
+    trainer = kas.AdversarialTraining(plain, ATTACK, "trades", **HARDENING)
     trainer.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
     expected = trainer.fit(other.training_set(X, Y, **FEEDING), epochs=4, callbacks=[other], verbose=0)
     assert equal_weights(model, plain)
