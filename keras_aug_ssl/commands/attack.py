@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bounds", type=float, nargs=2, default=[0.0, 1.0], metavar=("LOW", "HIGH"),
         help="range of the model's input; data sets and folders of images are scaled to it (default: 0 1)",
     )  # fmt: skip
+    options.add_engine(parser, "attacks, a radius each")
     parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its files")
     parser.add_argument("--out", type=options.output(".json"), help="also write the result as .json")
     options.add_json(parser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from keras_aug_ssl.commands.inputs import Reader, check_fits, image_shape, label
 from keras_aug_ssl.commands.messages import bad_input, note, shown
 from keras_aug_ssl.commands.progress import Advance, progress
 from keras_aug_ssl.tables import as_text
+from keras_aug_ssl.workers import InProcess
 from keras_aug_ssl.writing import replacing
 
 SHARES = (0.05, 0.1, 0.2)
@@ -31,6 +33,7 @@ def attack(arguments: argparse.Namespace) -> int:
     """Attacks as the arguments of the command say; returns the exit code."""
     rows: list[dict[str, Any]] = []
     with bad_input():
+        engine = options.engine(arguments) or InProcess()
         low, high = arguments.bounds
         epsilons = [0.0, *(arguments.epsilon or (share * (high - low) for share in SHARES))]
         attacks = [PGD(e, arguments.norm, steps=arguments.steps, bounds=(low, high)) for e in epsilons]
@@ -41,15 +44,21 @@ def attack(arguments: argparse.Namespace) -> int:
             options.make_folder(arguments.out)
         try:
             with progress("attacked examples", len(x) * len(attacks)) as advance:
-                for each in attacks:
-                    rows.append(_row(each, model, x, y, advance))
-                    if each.epsilon == 0:
-                        _check_scale(model, x, y, rows[0]["accuracy"], arguments)
+                rows.append(_row(attacks[0], model, x, y, advance))
+                _check_scale(model, x, y, rows[0]["accuracy"], arguments)
+                here = isinstance(engine, InProcess)
+                make = functools.partial(_attacker, model, x, y, advance if here else None)
+                with engine.running():
+                    for row in engine.map(make, attacks[1:]):
+                        rows.append(row)
+                        if not here:
+                            advance(len(x))
         except KeyboardInterrupt:
             if rows:
                 _print(_summary(arguments, len(x), rows), as_json=arguments.json)
             kept = f"{len(rows)} of {len(attacks)} radii are done and printed; no file was written"
             raise KeyboardInterrupt(kept) from None
+    rows.sort(key=lambda row: epsilons.index(row["epsilon"]))  # Ray hands them over as they come
     summary = _summary(arguments, len(x), rows)
     if arguments.out:
         with replacing(arguments.out) as draft:
@@ -90,6 +99,13 @@ def _compare_classes(model: keras.Model, names: Sequence[str]) -> None:
 
 def _chosen(total: int, most: int) -> np.ndarray:
     return np.random.default_rng(0).permutation(total)[:most]
+
+
+def _attacker(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, advance: Advance | None
+) -> Callable[[PGD], dict[str, Any]]:
+    """What makes the rows of the table; a worker elsewhere shows nothing."""
+    return lambda attack: _row(attack, model, x, y, advance or (lambda count: None))
 
 
 def _row(attack: PGD, model: keras.Model, x: np.ndarray, y: np.ndarray, advance: Advance) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def _rows(names: Sequence[str], probabilities: np.ndarray, threshold: float) -> 
             yield name, best, f"{row[best]:.6f}"
 
 
-def label_on_ray(arguments: argparse.Namespace) -> int:
+def label_on_ray(arguments: argparse.Namespace, engine: scale.Ray) -> int:
     """Labels what the arguments of the command name, by the workers of Ray; returns the exit code."""
     out = arguments.out
     try:
@@ -149,7 +149,6 @@ def label_on_ray(arguments: argparse.Namespace) -> int:
             rule: rules.Rule = rules.Threshold(arguments.threshold)
             if arguments.per_class is not None:
                 rule = rule & rules.TopK(arguments.per_class)
-            engine = scale.Ray(arguments.workers)
             result = scale.pseudo_label(arguments.model, _shards(arguments), out, rule, engine=engine)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"the same command goes on; {shown(out)} was not written") from None

@@ -98,6 +98,25 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
 
 
+def add_engine(parser: argparse.ArgumentParser, work: str) -> None:
+    """Declares who does the `work`, this process or the workers of Ray; see `engine`."""
+    parser.add_argument(
+        "--engine", choices=["process", "ray"], default="process", help=f"who {work} (default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=whole(1), help="with --engine ray: how many do at the same time (default: 2)")
+
+
+def engine(arguments: argparse.Namespace) -> Any:
+    """The workers that `add_engine`'s options ask for; None for this process."""
+    if arguments.engine == "process":
+        if arguments.workers is not None:
+            raise BadInput("--workers needs --engine ray")
+        return None
+    from keras_aug_ssl.workers import Ray
+
+    return Ray(arguments.workers or 2)
+
+
 def print_result(result: Any, text: str, *, as_json: bool) -> None:
     """Prints the result of a command, for other programs or for people."""
     print(json.dumps(result, indent=1) if as_json else text)

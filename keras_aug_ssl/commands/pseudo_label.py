@@ -21,10 +21,10 @@ import argparse
 from pathlib import Path
 
 from keras_aug_ssl.commands import options
-from keras_aug_ssl.commands.messages import BadInput
+from keras_aug_ssl.commands.messages import BadInput, bad_input
 
-ON_RAY = {"workers": 2, "per_class": None, "id": None}
-"""Options that need Ray, and what they are where they aren't given."""
+ON_RAY = ("per_class", "id")
+"""Options that need Ray."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unit", action="store_true", help="divide the values by 255, for a model trained on images in 0..1"
     )
-    parser.add_argument("--engine", choices=["process", "ray"], default="process", help="who labels (default: process)")
+    options.add_engine(parser, "labels")
     ray = parser.add_argument_group("with --engine ray")
-    ray.add_argument("--workers", type=options.whole(1), help="models that label at the same time (default: 2)")
     ray.add_argument(
         "--per-class", type=options.whole(1), metavar="K", help="label the K most confident rows of each class only"
     )
@@ -60,15 +59,15 @@ def run(arguments: argparse.Namespace) -> int:
     from keras_aug_ssl.commands import labelling
 
     ray = arguments.engine == "ray"
-    for name, default in ON_RAY.items():
-        if getattr(arguments, name) is None:
-            setattr(arguments, name, default)
-        elif not ray:
+    for name in ON_RAY:
+        if getattr(arguments, name) is not None and not ray:
             raise BadInput(f"--{name.replace('_', '-')} needs --engine ray")
+    with bad_input():
+        engine = options.engine(arguments)
     arguments.out = arguments.out or Path("pseudo_labels" if ray else "pseudo_labels.csv")
     if (arguments.out.suffix == ".csv") == ray:
         raise BadInput(f"--out {arguments.out}: the name must end in .csv, and with --engine ray be that of a folder")
-    return labelling.label_on_ray(arguments) if ray else labelling.label(arguments)
+    return labelling.label_on_ray(arguments, engine) if ray else labelling.label(arguments)
 
 
 def _place(text: str) -> Path:

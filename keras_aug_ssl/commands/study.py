@@ -8,6 +8,7 @@ command and it goes on.
 Examples:
   keras-aug-ssl study
   keras-aug-ssl study --budget full --out evening
+  keras-aug-ssl study --engine ray --workers 2
   keras-aug-ssl study --dataset photos --image-size 64 --labels 40
 """
 
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-size", type=options.whole(4), metavar="PIXELS", help="edge that a folder's images are resized to"
     )
     parser.add_argument("--data-dir", help="where TensorFlow Datasets keeps its files")
+    options.add_engine(parser, "trains the networks")
     parser.add_argument("--out", default="report", help="folder for results and report (default: %(default)s)")
 
 
@@ -59,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     with bad_input():
         backend.require_tensorflow("study")  # every row is attacked
         checks.optional_package("study", "matplotlib.figure", "demo")  # for the report, when all is trained
+        engine = options.engine(arguments)
         settings = Settings(
             dataset=arguments.dataset,
             labels=arguments.labels,
@@ -74,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         for seed in range(settings.seeds):
             images.task(settings.labels, seed)
     try:
-        results = run_study(settings, images, arguments.out, methods=budget.methods)
+        results = run_study(settings, images, arguments.out, methods=budget.methods, engine=engine)
         file = report.write(results, images, arguments.out, BUDGETS["full"].methods)
     except BlockingIOError as error:
         raise BadInput(f"another study runs in {shown(arguments.out)}; wait, or choose another folder") from error

@@ -12,8 +12,8 @@ Example:
     (2, 100)
 """
 
-from keras_aug_ssl.scale.engines import InProcess as InProcess
-from keras_aug_ssl.scale.engines import Ray as Ray
 from keras_aug_ssl.scale.labelling import Result as Result
 from keras_aug_ssl.scale.labelling import pseudo_label as pseudo_label
 from keras_aug_ssl.scale.shards import Shards as Shards
+from keras_aug_ssl.workers import InProcess as InProcess
+from keras_aug_ssl.workers import Ray as Ray

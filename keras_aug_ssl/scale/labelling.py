@@ -10,13 +10,13 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.rules import Context, Rule
 from keras_aug_ssl.rules.base import check_prior
 from keras_aug_ssl.scale import statistics
-from keras_aug_ssl.scale.engines import Engine, Ray
 from keras_aug_ssl.scale.folder import Folder
 from keras_aug_ssl.scale.scoring import OWNER, Job, ShardScorer, held_out
 from keras_aug_ssl.scale.selecting import Counting, Selecting, check_rule, first_cuts, narrowed
 from keras_aug_ssl.scale.shards import Shards
 from keras_aug_ssl.self_training.books.identity import digests, plain
 from keras_aug_ssl.self_training.pool.sources import digest
+from keras_aug_ssl.workers import Engine, Ray
 
 
 class Result(NamedTuple):

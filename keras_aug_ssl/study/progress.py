@@ -36,7 +36,7 @@ class Progress:
 
     def row_started(self, title: str, seed: int, steps: int) -> None:
         """A network of `steps` gradient steps begins."""
-        self._label = f"seed {seed}  {title}"
+        self._label = _label(title, seed)
         self._last = time.monotonic()
 
     def trained(self, step: int, steps: int, detail: str) -> None:
@@ -48,12 +48,12 @@ class Progress:
     def attacking(self) -> None:
         """Training is over and the attack begins."""
 
-    def row_finished(self, row: Row, kept: bool) -> None:
+    def row_finished(self, row: Row, title: str, kept: bool = False) -> None:
         """A row is there; `kept` when an earlier run had made it."""
         self.done += 1
         source = "from an earlier run" if kept else f"{row.seconds:.0f} s"
         result = f"clean {100 * row.clean_accuracy:5.1f} %  attacked {100 * row.robust_accuracy:5.1f} %  {source}"
-        self.say(f"{self._counter()} {self._label:<28} {result}")
+        self.say(f"{self._counter()} {_label(title, row.seed):<28} {result}")
 
     def say(self, line: str) -> None:
         """One whole line."""
@@ -61,6 +61,17 @@ class Progress:
 
     def _counter(self) -> str:
         return f"[{self.done:>{len(str(self.total))}}/{self.total}]"
+
+
+def _label(title: str, seed: int) -> str:
+    return f"seed {seed}  {title}"
+
+
+class Silent(Progress):
+    """Nothing: what a worker elsewhere shows."""
+
+    def __init__(self) -> None:
+        super().__init__(0, every=float("inf"))
 
 
 class LiveProgress(Progress):
@@ -94,8 +105,8 @@ class LiveProgress(Progress):
     def attacking(self) -> None:
         self._bars.update(self._steps, detail="attacking the test images")
 
-    def row_finished(self, row: Row, kept: bool) -> None:
-        super().row_finished(row, kept)
+    def row_finished(self, row: Row, title: str, kept: bool = False) -> None:
+        super().row_finished(row, title, kept)
         self._bars.update(self._all, completed=self.done)
 
     def say(self, line: str) -> None:

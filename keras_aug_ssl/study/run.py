@@ -1,7 +1,9 @@
-"""The loop over seeds and methods: train, test, attack, keep the row."""
+"""The loop over seeds and methods: train, test, attack, keep the row; in this process, or on the workers of Ray."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import platform
 import time
 import zipfile
@@ -16,13 +18,22 @@ import keras_aug_ssl
 from keras_aug_ssl import writing
 from keras_aug_ssl.adversarial import PGD
 from keras_aug_ssl.study.methods import Method
-from keras_aug_ssl.study.progress import Progress, best_progress
+from keras_aug_ssl.study.progress import Progress, Silent, best_progress
 from keras_aug_ssl.study.results import Results, Row, Settings
 from keras_aug_ssl.study.tasks import Images, Task
+from keras_aug_ssl.workers import Engine, InProcess
 
 BLOCK = 500
 ATTACK_STEPS = 20
 """Of the attack on test images; stronger than the one trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A network to train: a method's name and a seed."""
+
+    method: str
+    seed: int
 
 
 def run_study(
@@ -32,6 +43,7 @@ def run_study(
     *,
     methods: Sequence[Method],
     progress: Callable[[int], Progress] = best_progress,
+    engine: Engine | None = None,
 ) -> Results:
     """Trains every method for every seed, except the rows an earlier run left in `folder`.
 
@@ -42,6 +54,8 @@ def run_study(
             images that attacked it as `attacked/<method>-<seed>.npz`.
         methods: in the order they run.
         progress: from the number of rows to a display.
+        engine: who trains; None for this process. `kas.scale.Ray(workers)` trains so many networks at the same time,
+            each of whose workers loads the data set of `settings` and writes into the same folder.
 
     Returns:
         The results, of this run and earlier ones.
@@ -51,21 +65,45 @@ def run_study(
         BlockingIOError: another process runs a study in the folder.
     """
     results = Results(folder, settings, versions())
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with writing.locked(Path(folder)), progress(settings.seeds * len(methods)) as display:
-        for seed in range(settings.seeds):
-            task = images.task(settings.labels, seed)
-            for method in methods:
-                row = results.find(method.name, seed)
-                if row is not None and not _attacked_are_whole(Path(folder), row):
-                    row = None  # the report shows them
-                kept = row is not None
-                display.row_started(method.title, seed, settings.steps)
-                if row is None:
-                    row = _train_and_test(method, task, settings, Path(folder), display)
-                    results.add(row)
-                display.row_finished(row, kept)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    by_name = {method.name: method for method in methods}
+    with writing.locked(folder), progress(settings.seeds * len(methods)) as display:
+        missing = []
+        for cell in [Cell(name, seed) for seed in range(settings.seeds) for name in by_name]:
+            row = results.find(cell.method, cell.seed)
+            if row is not None and _attacked_are_whole(folder, row):  # the report shows them
+                display.row_finished(row, by_name[cell.method].title, kept=True)
+            else:
+                missing.append(cell)
+        if engine is None:
+            engine, make = InProcess(), functools.partial(_work, settings, by_name, folder, lambda: images, display)
+        else:
+            load = functools.partial(Images.load, settings.dataset, settings.data_dir, settings.image_size)
+            make = functools.partial(_work, settings, by_name, folder, load, None)
+        with engine.running():
+            for row in engine.map(make, missing):
+                results.add(row)
+                display.row_finished(row, by_name[row.method].title)
     return results
+
+
+def _work(
+    settings: Settings,
+    methods: dict[str, Method],
+    folder: Path,
+    load: Callable[[], Images],
+    display: Progress | None,
+) -> Callable[[Cell], Row]:
+    """What trains the networks of a study; each worker makes it once, and shows nothing without a display."""
+    images, shows = load(), display or Silent()
+
+    def train(cell: Cell) -> Row:
+        method = methods[cell.method]
+        shows.row_started(method.title, cell.seed, settings.steps)
+        return _train_and_test(method, images.task(settings.labels, cell.seed), settings, folder, shows)
+
+    return train
 
 
 def shown(y_test: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_aug_ssl.__main__ import main
 from keras_aug_ssl.commands import attacking
+from keras_aug_ssl.workers import InProcess
 from tests.helpers import half_bright
 
 # Keras reads variables into arrays in a way NumPy 2 warns of.
@@ -51,6 +52,28 @@ def test_arrays(model_file, arrays, tmp_path, capsys):
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines()[4].split() == ["0", "100.0", "0"]
     assert accuracies(json.loads(out.read_text())["rows"]) == [(0.0, 1.0), (0.1, 1.0), (0.6, 0.0)]
+
+
+class Backwards(InProcess):
+    """A worker in place of Ray's, whose results come in another order."""
+
+    def __init__(self, workers):
+        self.workers = workers
+
+    def map(self, make, items):
+        yield from super().map(make, items[::-1])
+
+
+def test_workers_of_ray_find_the_same(model_file, arrays, monkeypatch, capsys):
+    monkeypatch.setattr("keras_aug_ssl.workers.Ray", Backwards)
+    arguments = ["attack", model_file, arrays, "--epsilon", "0.6", "0.1", "--steps", "3", "--json"]
+    found = []
+    for more in ([], ["--engine", "ray", "--workers", "3"]):
+        assert main([*arguments, *more]) == 0
+        found.append(accuracies(json.loads(capsys.readouterr().out)["rows"]))
+    assert found == [[(0.0, 1.0), (0.6, 0.0), (0.1, 1.0)]] * 2
+    assert main([*arguments, "--workers", "3"]) == 2
+    assert "--workers needs --engine ray" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:Even though the .tf.config.experimental_run_functions_eagerly")  # Keras's reading

@@ -54,7 +54,7 @@ def test_a_folder(folder, model_file, out, capsys):
 @pytest.fixture
 def without_ray(monkeypatch):
     """In place of Ray's workers this process, so that it also runs where Ray isn't installed."""
-    monkeypatch.setattr("keras_aug_ssl.scale.Ray", lambda workers: kas.scale.InProcess())
+    monkeypatch.setattr("keras_aug_ssl.workers.Ray", lambda workers: kas.scale.InProcess())
 
 
 def test_on_ray_the_labels_are_those_of_the_process(folder, model_file, tmp_path, without_ray, monkeypatch, capsys):

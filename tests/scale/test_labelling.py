@@ -13,7 +13,7 @@ import tensorflow as tf
 import keras_aug_ssl as kas
 from keras_aug_ssl import rules
 from keras_aug_ssl.scale import scoring
-from keras_aug_ssl.scale.engines import InProcess
+from keras_aug_ssl.workers import InProcess
 from tests.helpers import clusters
 from tests.rules.cases import RULE_CASES
 from tests.scale.conftest import ROWS, in_memory

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ import tensorflow as tf
 
 import keras_aug_ssl as kas
 from keras_aug_ssl import rules
-from keras_aug_ssl.scale.engines import InProcess
 from keras_aug_ssl.scale.shards import Shards
+from keras_aug_ssl.study import Images, Method, Settings, run_study
+from keras_aug_ssl.workers import InProcess
+from tests.helpers import clusters
 from tests.scale.conftest import ROWS
 from tests.scale.test_labelling import assert_equal
 
@@ -101,3 +104,49 @@ def test_a_corrupt_image_is_named_and_the_next_run_goes_on(tmp_path):
     dataset = kas.data.pseudo_labelled(tmp_path / "labels", kas.UnlabeledPool(tmp_path / "images"))
     rows = {str(x.numpy().tobytes()) for x, *_ in dataset}
     assert rows <= {str(image.tobytes()) for image in images} and len(rows) == len(dataset)
+
+
+def test_attacks_run_on_workers_find_the_same(trained):
+    model, _ = trained
+    x, y, *_ = clusters(labeled=10)
+    attacks = [kas.PGD(steps=3), kas.FMN(steps=5), kas.GaussianNoise()]
+    options = {"attacks": attacks, "epsilons": [0.1, 0.5], "bounds": (-20, 20), "checks": False}
+    here, there = (
+        kas.evaluate_robustness(model, (x, y), engine=engine, **options) for engine in (None, kas.scale.Ray(2))
+    )
+    assert here.worst_case == there.worst_case
+    for one, other in zip(here.curves, there.curves, strict=True):
+        assert (one.attack, one.accuracy) == (other.attack, other.accuracy)
+
+
+def linear(task, settings, display):
+    """Hardly trained, and killed once in its worker."""
+    mark = Path(settings.data_dir) / "killed"
+    if os.getpid() != int(mark.with_name("here").read_text()) and not mark.exists():
+        mark.touch()
+        killed()
+    import keras
+
+    start = keras.initializers.GlorotUniform(seed=task.seed)
+    shape = task.x_labeled.shape[1:]
+    model = keras.Sequential(
+        [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer=start)]
+    )
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(task.x_labeled, task.y_labeled, epochs=settings.steps, shuffle=False, verbose=0)
+    return model, []
+
+
+def test_a_study_on_workers_makes_the_same_rows_also_when_one_is_killed(tmp_path):
+    (tmp_path / "here").write_text(str(os.getpid()))
+    settings = Settings(dataset="digits", labels=20, seeds=2, steps=3, data_dir=str(tmp_path))
+    options = {"methods": [Method("linear", "linear", "A linear model.", linear)]}
+    here, there = (
+        run_study(settings, Images.load("digits"), tmp_path / name, engine=engine, **options)
+        for name, engine in (("one", None), ("two", kas.scale.Ray(2)))
+    )
+    assert (tmp_path / "killed").exists()
+    for row in here.rows:
+        other = there.find(row.method, row.seed)
+        assert (row.clean_accuracy, row.robust_accuracy) == (other.clean_accuracy, other.robust_accuracy)
+        assert (tmp_path / "two" / "models" / f"linear-{row.seed}.keras").exists()

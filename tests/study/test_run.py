@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from keras_aug_ssl import writing
-from keras_aug_ssl.study import Results, Row, Settings, run_study, versions
+from keras_aug_ssl.study import Images, Results, Row, Settings, run_study, versions
 from keras_aug_ssl.study.progress import LiveProgress, Progress
 from keras_aug_ssl.study.run import classes
+from keras_aug_ssl.workers import InProcess
 
 # Keras reads variables into arrays in a way NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -50,6 +51,33 @@ def test_interrupted_and_resumed_equals_uninterrupted(images, calls, tmp_path):
     calls.break_at = None
     assert run(images, tmp_path / "parts", [calls.method("a")]) == whole
     assert calls.trained == [("a", 0), ("a", 1)]
+
+
+class Elsewhere(InProcess):
+    """A worker of its own, which begins with the last row."""
+
+    def map(self, make, items):
+        yield from super().map(make, items[::-1])
+
+
+def test_workers_elsewhere_load_the_data_and_make_the_same_rows(images, calls, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Images, "load", lambda name, data_dir, image_size: images)
+    methods = [calls.method("a"), calls.method("b")]
+    run_study(SETTINGS, images, tmp_path / "here", methods=methods)
+    trained, calls.break_at = sorted(calls.trained), ("a", 0)
+    capsys.readouterr()
+    there = {"methods": methods, "engine": Elsewhere()}
+    with pytest.raises(KeyboardInterrupt):
+        run_study(SETTINGS, images, tmp_path / "there", **there)
+    shown = capsys.readouterr().out.splitlines()
+    assert [line[:8] for line in shown] == ["[1/4] se", "[2/4] se", "[3/4] se"] and "seed 1  title of b" in shown[0]
+    calls.break_at = None
+    run_study(SETTINGS, None, tmp_path / "there", **there)
+    here, there = (Results(tmp_path / name, SETTINGS, versions()) for name in ("here", "there"))
+    for method, seed in trained:
+        one, other = here.find(method, seed), there.find(method, seed)
+        assert dataclasses.replace(one, seconds=0.0) == dataclasses.replace(other, seconds=0.0)
+    assert sorted(calls.trained) == sorted(2 * trained)
 
 
 def test_a_row_whose_pictures_are_gone_is_made_again(images, calls, tmp_path):
@@ -93,7 +121,7 @@ def test_plain_progress_says_what_was_found_and_where_from():
     for kept in (False, True):
         display.row_started("title", 0, 100)
         display.trained(50, 100, "loss 0.5")
-        display.row_finished(Row("a", 0, 0.5, 0.25, 7.0), kept)
+        display.row_finished(Row("a", 0, 0.5, 0.25, 7.0), "title", kept)
     assert stream.getvalue().splitlines() == [
         f"[0/2] {'seed 0  title':<28} step 50/100  loss 0.5",
         f"[1/2] {'seed 0  title':<28} clean  50.0 %  attacked  25.0 %  7 s",
@@ -107,7 +135,7 @@ def test_live_progress_shows_the_same_lines(capsys):
         display.row_started("title", 0, 100)
         display.trained(50, 100, "loss 0.5")
         display.attacking()
-        display.row_finished(Row("a", 0, 0.5, 0.25, 7.0), kept=False)
+        display.row_finished(Row("a", 0, 0.5, 0.25, 7.0), "title")
     shown = capsys.readouterr().out
     assert "clean  50.0 %  attacked  25.0 %  7 s" in shown
     assert "networks" in shown and "1/1" in shown

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ from keras_aug_ssl.adversarial.victim.batches import batches
 from keras_aug_ssl.adversarial.victim.model import Victim, victim_of
 from keras_aug_ssl.checks import fail, integer
 from keras_aug_ssl.meaning import heads
+from keras_aug_ssl.workers import Engine
 
 _CHECKED = 100  # examples on which the checks for masked gradients run
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -41,6 +43,7 @@ def evaluate_robustness(
     input_name: str | int | None = None,
     batch_size: int = 250,
     verbose: int = 0,
+    engine: Engine | None = None,
 ) -> RobustnessReport:
     """Measures how accurate a classifier stays under attack, and looks for signs that the figures are too good.
 
@@ -65,6 +68,8 @@ def evaluate_robustness(
         input_name: key or index of the attacked input of a model with several.
         batch_size: examples attacked at a time.
         verbose: 1 shows a progress bar over the runs.
+        engine: who runs the attacks; None for this process, one after the other. `kas.scale.Ray(workers)` runs so many
+            at the same time, each on a copy of model and data; what all have found is then held in memory together.
 
     Returns:
         A `RobustnessReport`: print it, plot it, or take its `table()` or `to_json()`.
@@ -90,9 +95,11 @@ def evaluate_robustness(
         fail(OWNER, "model", "a classifier", model.name, "A regression model has no accuracy; see the loss of PGD.")
     check_inputs(OWNER, victim.inputs.split(x)[0], chosen[0].bounds)
     by_name = named(chosen)
-    runs = sum(1 if attack.minimal else len(epsilons) for attack in by_name.values())
-    bar = keras.utils.Progbar(runs, unit_name="run") if verbose else None
-    job = _Job(model, x, y, chosen[0].norm, chosen[0].bounds, dict(transfer or {}), options, bar)
+    plan = _plan(by_name, epsilons)
+    bar = keras.utils.Progbar(len(plan), unit_name="run") if verbose else None
+    job = _Job(model, x, y, chosen[0].norm, chosen[0].bounds, dict(transfer or {}), options, plan, bar)
+    if engine is not None:
+        job.run_ahead(engine)
     worst = _Worst(job, len(epsilons))
     curves, warnings = _measure(job, by_name, epsilons, worst)
     if job.is_random:
@@ -103,9 +110,33 @@ def evaluate_robustness(
     return RobustnessReport(job.norm, len(y), _accuracy(job.wrong), worst_case, tuple(curves), tuple(warnings))
 
 
+_Key = tuple[str, float | None]
+_Outcome = tuple[AttackResult, float] | ValueError
+
+
+def _plan(attacks: Mapping[str, Attack], epsilons: Sequence[float]) -> dict[_Key, Attack]:
+    """The runs, by the attack's name and the epsilon: None of an attack for the smallest perturbation."""
+    each = {name: [None] if attack.minimal else epsilons for name, attack in attacks.items()}
+    return {(name, epsilon): remade(attacks[name], epsilon=epsilon) for name in each for epsilon in each[name]}
+
+
+def _outcome(attack: Attack, model: keras.Model, x: Any, y: np.ndarray, options: dict[str, Any]) -> _Outcome:
+    """What an attack finds on all examples and the seconds it took, or why it can't be run."""
+    begin = time.perf_counter()
+    try:
+        return attack(model, x, y, **options), time.perf_counter() - begin
+    except ValueError as error:
+        return error
+
+
+def _attacker(*victim: Any) -> Callable[[tuple[_Key, Attack]], tuple[_Key, _Outcome]]:
+    """What a worker does with each run."""
+    return lambda run: (run[0], _outcome(run[1], *victim))
+
+
 @dataclasses.dataclass
 class _Job:
-    """What all runs share: models, data, options of attacks and the progress bar."""
+    """What all runs share: models, data, options of attacks, the runs and the progress bar."""
 
     model: keras.Model
     x: Any
@@ -114,9 +145,11 @@ class _Job:
     bounds: tuple[Any, Any]
     others: dict[str, keras.Model]
     options: dict[str, Any]
+    plan: dict[_Key, Attack]
     bar: Any
 
     def __post_init__(self) -> None:
+        self.found: dict[_Key, _Outcome] = {}
         models = [self.model, *self.others.values()]
         self.draws = {id(model): draws_needed(self.victim(model, self.x), self.x) for model in models}
         self.wrong = self.errors(self.model, self.x)
@@ -142,15 +175,36 @@ class _Job:
         draws = self.draws[id(model)]
         return np.concatenate([errors(OWNER, self.victim(model, some), some, y, draws) for some, y in parts])
 
-    def run(self, attack: Attack) -> tuple[AttackResult, float]:
+    @property
+    def _victim(self) -> tuple[Any, ...]:
+        return self.model, self.x, self.y, self.options
+
+    def run_ahead(self, engine: Engine) -> None:
+        """Has `engine` run everything, in any order, before it is asked for."""
+        runs = [(key, self._prepared(key)) for key in self.plan]
+        with engine.running():
+            for key, outcome in engine.map(functools.partial(_attacker, *self._victim), runs):
+                self._note(key, outcome)
+
+    def run(self, key: _Key) -> tuple[AttackResult, float]:
         """What an attack finds on all examples, and the seconds it took."""
+        if key not in self.found:
+            self._note(key, _outcome(self._prepared(key), *self._victim))
+        outcome = self.found.pop(key)
+        if isinstance(outcome, ValueError):
+            raise outcome
+        return outcome
+
+    def _prepared(self, key: _Key) -> Attack:
+        attack = self.plan[key]
         if self.is_random and "early_stop" in attack.get_config():
-            attack = remade(attack, early_stop=False)  # the first success may be one lucky draw
-        begin = time.perf_counter()
-        result = attack(self.model, self.x, self.y, **self.options)
-        if self.bar:
-            self.bar.add(1, [("fooled", float(np.mean(result.success)))])
-        return result, time.perf_counter() - begin
+            return remade(attack, early_stop=False)  # the first success may be one lucky draw
+        return attack
+
+    def _note(self, key: _Key, outcome: _Outcome) -> None:
+        self.found[key] = outcome
+        if self.bar and not isinstance(outcome, ValueError):
+            self.bar.add(1, [("fooled", float(np.mean(outcome[0].success)))])
 
     def has_gradient(self) -> bool:
         """Whether attacks have a gradient to follow."""
@@ -197,7 +251,7 @@ def _measure(
     curves, warnings = [], []
     for name, attack in attacks.items():
         try:
-            curve = (_smallest if attack.minimal else _within)(job, name, attack, epsilons, worst)
+            curve = (_smallest if attack.minimal else _within)(job, name, epsilons, worst)
         except ValueError:
             if job.has_gradient():
                 raise
@@ -210,12 +264,12 @@ def _measure(
     return curves, warnings
 
 
-def _within(job: _Job, name: str, attack: Attack, epsilons: list[float], worst: _Worst) -> Curve:
+def _within(job: _Job, name: str, epsilons: list[float], worst: _Worst) -> Curve:
     """An attack that stays inside a radius: a run for each."""
     total, accuracy = 0.0, {}
     transfer: dict[str, dict[float, float]] = {other: {} for other in job.others}
     for place, epsilon in enumerate(epsilons):
-        result, seconds = job.run(remade(attack, epsilon=epsilon))
+        result, seconds = job.run((name, epsilon))
         total += seconds
         if job.is_random:
             wrong = job.errors(job.model, result.x_adv)
@@ -228,9 +282,9 @@ def _within(job: _Job, name: str, attack: Attack, epsilons: list[float], worst: 
     return Curve(name, accuracy, total, transfer=transfer)
 
 
-def _smallest(job: _Job, name: str, attack: Attack, epsilons: list[float], worst: _Worst) -> Curve:
+def _smallest(job: _Job, name: str, epsilons: list[float], worst: _Worst) -> Curve:
     """An attack for the smallest perturbation: one run, whose distances answer for every radius."""
-    result, seconds = job.run(remade(attack, epsilon=None))
+    result, seconds = job.run((name, None))
     found = job.errors(job.model, result.x_adv) if job.is_random else result.success
     accuracy = {}
     for place, epsilon in enumerate(epsilons):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import keras
 import numpy as np
@@ -221,14 +222,35 @@ def test_hidden_gradients_raise_warnings(layer, before, signs, digits, reader):
     assert "Warning: gradient masking?" in str(report)
 
 
-def test_attacks_that_need_a_gradient_are_left_out_where_there_is_none(digits, reader):
+class Elsewhere(kas.scale.InProcess):
+    """Workers that are handed copies of model, data and attacks, and hand over what they found in another order."""
+
+    def map(self, make, items):
+        make = pickle.loads(pickle.dumps(make))
+        yield from list(super().map(make, pickle.loads(pickle.dumps(list(items)))))[::-1]
+
+
+@pytest.mark.parametrize("engine", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_attacks_that_need_a_gradient_are_left_out_where_there_is_none(engine, digits, reader):
     model = network(Rounding(), reader, shape=(8, 8, 1))
     data = digits[0][:40], digits[1][:40]
-    report = kas.evaluate_robustness(model, data, [kas.FGSM(), kas.Square(steps=200)], [0.2])
+    report = kas.evaluate_robustness(model, data, [kas.FGSM(), kas.Square(steps=200)], [0.2], engine=engine)
     assert [curve.attack for curve in report.curves] == ["Square"]
     assert report.warnings[0].startswith("FGSM is left out") and "has no gradient" in report.warnings[1]
     with pytest.raises(ValueError, match="needs no gradient"):
-        kas.evaluate_robustness(model, data, [kas.FGSM()], [0.2])
+        kas.evaluate_robustness(model, data, [kas.FGSM()], [0.2], engine=engine)
+
+
+@pytest.mark.parametrize("bounds", [None, (-1.0, 2.0)])
+def test_workers_elsewhere_find_the_same(bounds, digits, reader):
+    data = tuple(part[:12] for part in digits)
+    attacks = [kas.PGD(steps=3), kas.FMN(steps=5), kas.GaussianNoise()]
+    options = {"epsilons": [0.05, 0.1], "bounds": bounds, "transfer": {"itself": reader}}
+    here = kas.evaluate_robustness(reader, data, attacks, **options)
+    there = kas.evaluate_robustness(reader, data, attacks, engine=Elsewhere(), **options)
+    for one, other in zip(here.table(), there.table(), strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert there.worst_case == here.worst_case and there.warnings == here.warnings
 
 
 def test_the_model_is_left_as_it_was(two_halves, points):

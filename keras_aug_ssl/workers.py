@@ -1,8 +1,9 @@
-"""Who does the work on the shards: this process, or the workers of Ray."""
+"""Who does the work on shards, rows of a study or runs of attacks: this process, or the workers of Ray."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,6 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.scale.shards import Shard
 
 OWNER = "kas.scale.Ray"
 
@@ -20,46 +20,46 @@ OBJECT_STORE = 2**28
 
 
 TRIES = 8
-"""How often a shard whose worker is killed is tried again: one that kills each would be tried without end."""
+"""How often work whose worker is killed is tried again: what kills each would be tried without end."""
 
 
 class Engine(Protocol):
-    """Applies functions to shards, in any order, each at least once."""
+    """Applies functions to items of work, such as shards, in any order, each at least once."""
 
     def running(self) -> contextlib.AbstractContextManager[Any]:
         """Holds what it needs for several maps."""
 
-    def map(self, make: Callable[[], Callable[[Shard], Any]], shards: Sequence[Shard]) -> Iterator[Any]:
+    def map(self, make: Callable[[], Callable[[Any], Any]], items: Sequence[Any]) -> Iterator[Any]:
         """Yields the results, in any order. `make` is called once by each of few workers, as a model is loaded."""
 
-    def light_map(self, function: Callable[[Shard], Any], shards: Sequence[Shard]) -> Iterator[Any]:
+    def light_map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Yields the results, in any order, of a function that needs nothing made beforehand."""
 
 
 class InProcess:
-    """This process, one shard after the other."""
+    """This process, one item after the other."""
 
     def running(self) -> contextlib.AbstractContextManager[Any]:
         """Holds nothing."""
         return contextlib.nullcontext()
 
-    def map(self, make: Callable[[], Callable[[Shard], Any]], shards: Sequence[Shard]) -> Iterator[Any]:
+    def map(self, make: Callable[[], Callable[[Any], Any]], items: Sequence[Any]) -> Iterator[Any]:
         """Yields the results in order."""
-        if shards:
-            yield from map(make(), shards)
+        if items:
+            yield from map(make(), items)
 
-    def light_map(self, function: Callable[[Shard], Any], shards: Sequence[Shard]) -> Iterator[Any]:
+    def light_map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Yields the results in order."""
-        yield from map(function, shards)
+        yield from map(function, items)
 
 
 class Ray:
     """The workers of Ray Data: on this machine, or on the cluster that `ray.init` or `RAY_ADDRESS` has joined.
 
-    Shards go to whoever is free. One whose worker is killed is done again by another.
+    Work goes to whoever is free. What was in the hands of a worker that is killed is done again by another.
 
     Args:
-        workers: models that score at the same time, >= 1.
+        workers: processes that work at the same time, each with a model of its own; >= 1.
         cpus: cores, and threads of TensorFlow, of each; >= 1.
         gpus: GPUs of each, or a share of one.
 
@@ -106,27 +106,28 @@ class Ray:
             context.enable_progress_bars = before[0]
             logger.setLevel(before[1])
 
-    def map(self, make: Callable[[], Callable[[Shard], Any]], shards: Sequence[Shard]) -> Iterator[Any]:
+    def map(self, make: Callable[[], Callable[[Any], Any]], items: Sequence[Any]) -> Iterator[Any]:
         """Yields the results of actors, as they come."""
-        compute = self._data.ActorPoolStrategy(size=min(self._workers, max(1, len(shards))))
+        compute = self._data.ActorPoolStrategy(size=min(self._workers, max(1, len(items))))
         yield from self._results(
-            shards, _Worker, fn_constructor_args=(make, self._cpus), compute=compute,
+            items, _Worker, fn_constructor_args=(make, self._cpus), compute=compute,
             num_cpus=self._cpus, num_gpus=self._gpus or None, max_task_retries=TRIES,
         )  # fmt: skip
 
-    def light_map(self, function: Callable[[Shard], Any], shards: Sequence[Shard]) -> Iterator[Any]:
+    def light_map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         """Yields the results of tasks, as they come."""
-        yield from self._results(shards, _each(function), num_cpus=1)
+        yield from self._results(items, _each(function), num_cpus=1)
 
-    def _results(self, shards: Sequence[Shard], function: Any, **how: Any) -> Iterator[Any]:
-        if not shards:
+    def _results(self, items: Sequence[Any], function: Any, **how: Any) -> Iterator[Any]:
+        if not items:
             return
-        cells = self._data.from_items(list(shards), override_num_blocks=len(shards))
+        cells = self._data.from_items([_Whole(item) for item in items], override_num_blocks=len(items))
         try:
             for row in cells.map_batches(function, batch_size=1, **how).iter_rows():
-                if isinstance(row["result"], Exception):
-                    raise row["result"]
-                yield row["result"]
+                result = row["result"].content
+                if isinstance(result, Exception):
+                    raise result
+                yield result
         except self._ray.exceptions.RayError as error:
             raise RuntimeError(
                 f"{OWNER}: Ray could not finish, however often it tried; a worker may run out of memory. What is done "
@@ -137,7 +138,7 @@ class Ray:
 class _Worker:
     """What an actor holds: whatever `make` makes, made with as many threads as it has cores."""
 
-    def __init__(self, make: Callable[[], Callable[[Shard], Any]], threads: int) -> None:
+    def __init__(self, make: Callable[[], Callable[[Any], Any]], threads: int) -> None:
         with contextlib.suppress(RuntimeError):  # TensorFlow runs in this process already, with the threads it has
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -147,16 +148,23 @@ class _Worker:
         return self._call(batch)
 
 
-def _each(function: Callable[[Shard], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function of a shard as one of a batch of them, as Ray Data passes it; what it raises becomes its result.
+@dataclasses.dataclass(frozen=True)
+class _Whole:
+    """An item or a result in a column of Ray Data, which would make an array of a tuple and a table of a dict."""
+
+    content: Any
+
+
+def _each(function: Callable[[Any], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A function of an item as one of a batch of them, as Ray Data passes it; what it raises becomes its result.
 
     Raised in a worker, an error would come here as one of Ray's, with the user's as a text among its own.
     """
 
-    def result(shard: Shard) -> Any:
+    def result(item: Any) -> Any:
         try:
-            return function(shard)
+            return function(item)
         except Exception as error:
             return error
 
-    return lambda batch: {"result": [result(shard) for shard in batch["item"]]}
+    return lambda batch: {"result": [_Whole(result(item.content)) for item in batch["item"]]}
