@@ -8,6 +8,7 @@
 #   make test-scale    the tests that need Ray      make test-explore   those of the explorer, in a browser
 #   make test-oldest   the tests on the oldest versions that setup.cfg allows; TESTS=... chooses some
 #   make test-backends   what works there, with Keras on JAX and on torch
+#   make test-wheel    the wheel, installed with what it asks for and nothing else
 #
 # PYTHON chooses the interpreter of the environment; TENSORFLOW the extra: cpu, tensorflow or gpu.
 
@@ -23,12 +24,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 OLDEST := .venv-oldest
 BACKENDS := .venv-backends
+WHEEL := .venv-wheel
 # The oldest Python there is, also where pyenv keeps it out of sight.
 OLDEST_PYTHON ?= $(shell PYENV_VERSION=3.10 python3.10 -c "import sys; print(sys.executable)" 2>/dev/null || echo $(PYTHON))
 SUPPORTED := import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else \
 	f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")
 
-.PHONY: demo test test-scale test-explore test-oldest test-backends notebooks outputs lint types docs bench clean
+.PHONY: demo test test-scale test-explore test-oldest test-backends test-wheel notebooks outputs lint types docs bench clean
 
 demo: $(VENV)/ready
 	$(RUN) -m keras_aug_ssl study --dataset mnist5k --labels 100 --out report
@@ -51,6 +53,15 @@ test-oldest: $(OLDEST)/ready
 test-backends: $(BACKENDS)/ready
 	set -e; for backend in jax torch; do echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest -n 2 --dist worksteal tests/backend; done
+
+# As a user gets it. Run from an empty folder, so that nothing of the checkout can stand in for it.
+test-wheel: $(VENV)/ready
+	rm -rf build/wheel $(WHEEL)
+	$(RUN) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(PYTHON) -m venv $(WHEEL)
+	wheel=$$(ls build/wheel/*.whl) && $(WHEEL)/bin/python -m pip install --quiet "$$wheel[$(TENSORFLOW)]"
+	mkdir build/wheel/empty && cd build/wheel/empty && \
+		../../../$(WHEEL)/bin/python ../../../tests/smoke.py "$$(cd ../../../$(WHEEL) && pwd)"
 
 notebooks: $(VENV)/ready
 	$(RUN) -m pytest -n 2 tests/test_notebooks.py
