@@ -19,7 +19,7 @@ from keras_aug_ssl.adversarial.evaluation.inputs import OWNER, comparable, label
 from keras_aug_ssl.adversarial.evaluation.random_models import draws_needed, errors
 from keras_aug_ssl.adversarial.evaluation.report import Curve, RobustnessReport
 from keras_aug_ssl.adversarial.search.attack import Attack
-from keras_aug_ssl.adversarial.search.results import AttackResult
+from keras_aug_ssl.adversarial.search.results import AttackResult, concatenate
 from keras_aug_ssl.adversarial.threat.limits import check_inputs
 from keras_aug_ssl.adversarial.victim.batches import batches
 from keras_aug_ssl.adversarial.victim.model import Victim, victim_of
@@ -67,7 +67,7 @@ def evaluate_robustness(
         checks: look for masked gradients.
         input_name: key or index of the attacked input of a model with several.
         batch_size: examples attacked at a time.
-        verbose: 1 shows a progress bar over the runs.
+        verbose: 1 shows a progress bar over the examples of all runs.
         engine: who runs the attacks; None for this process, one after the other. `kas.scale.Ray(workers)` runs so many
             at the same time, each on a copy of model and data; what all have found is then held in memory together.
 
@@ -96,7 +96,7 @@ def evaluate_robustness(
     check_inputs(OWNER, victim.inputs.split(x)[0], chosen[0].bounds)
     by_name = named(chosen)
     plan = _plan(by_name, epsilons)
-    bar = keras.utils.Progbar(len(plan), unit_name="run") if verbose else None
+    bar = keras.utils.Progbar(len(plan) * len(y), unit_name="example") if verbose else None
     job = _Job(model, x, y, chosen[0].norm, chosen[0].bounds, dict(transfer or {}), options, plan, bar)
     if engine is not None:
         job.run_ahead(engine)
@@ -120,18 +120,28 @@ def _plan(attacks: Mapping[str, Attack], epsilons: Sequence[float]) -> dict[_Key
     return {(name, epsilon): remade(attacks[name], epsilon=epsilon) for name in each for epsilon in each[name]}
 
 
-def _outcome(attack: Attack, model: keras.Model, x: Any, y: np.ndarray, options: dict[str, Any]) -> _Outcome:
+def _outcome(
+    attack: Attack,
+    note: Callable[[AttackResult], None],
+    model: keras.Model,
+    x: Any,
+    y: np.ndarray,
+    options: dict[str, Any],
+) -> _Outcome:
     """What an attack finds on all examples and the seconds it took, or why it can't be run."""
-    begin = time.perf_counter()
+    begin, found = time.perf_counter(), []
     try:
-        return attack(model, x, y, **options), time.perf_counter() - begin
+        for result in attack.stream(model, x, y, **options):
+            found.append(result)
+            note(result)
+        return concatenate(found), time.perf_counter() - begin
     except ValueError as error:
         return error
 
 
 def _attacker(*victim: Any) -> Callable[[tuple[_Key, Attack]], tuple[_Key, _Outcome]]:
     """What a worker does with each run."""
-    return lambda run: (run[0], _outcome(run[1], *victim))
+    return lambda run: (run[0], _outcome(run[1], lambda result: None, *victim))
 
 
 @dataclasses.dataclass
@@ -184,13 +194,13 @@ class _Job:
         runs = [(key, self._prepared(key)) for key in self.plan]
         with engine.running():
             for key, outcome in engine.map(functools.partial(_attacker, *self._victim), runs):
-                self._note(key, outcome)
+                self.found[key] = outcome
+                if not isinstance(outcome, ValueError):
+                    self._note(outcome[0])
 
     def run(self, key: _Key) -> tuple[AttackResult, float]:
         """What an attack finds on all examples, and the seconds it took."""
-        if key not in self.found:
-            self._note(key, _outcome(self._prepared(key), *self._victim))
-        outcome = self.found.pop(key)
+        outcome = self.found.pop(key, None) or _outcome(self._prepared(key), self._note, *self._victim)
         if isinstance(outcome, ValueError):
             raise outcome
         return outcome
@@ -201,10 +211,9 @@ class _Job:
             return remade(attack, early_stop=False)  # the first success may be one lucky draw
         return attack
 
-    def _note(self, key: _Key, outcome: _Outcome) -> None:
-        self.found[key] = outcome
-        if self.bar and not isinstance(outcome, ValueError):
-            self.bar.add(1, [("fooled", float(np.mean(outcome[0].success)))])
+    def _note(self, result: AttackResult) -> None:
+        if self.bar:
+            self.bar.add(len(result.success), [("fooled", float(np.mean(result.success)))])
 
     def has_gradient(self) -> bool:
         """Whether attacks have a gradient to follow."""

@@ -259,9 +259,10 @@ def test_the_model_is_left_as_it_was(two_halves, points):
     assert all(np.array_equal(a, b) for a, b in zip(before, two_halves.get_weights(), strict=True))
 
 
-def test_progress_counts_runs(two_halves, points, capsys):
-    kas.evaluate_robustness(two_halves, points, [PGD, kas.FMN()], STEPWISE, checks=False, verbose=1)
-    assert "4/4" in capsys.readouterr().out
+def test_progress_counts_examples_of_all_runs(two_halves, points, capsys):
+    kas.evaluate_robustness(two_halves, points, [PGD, kas.FMN()], STEPWISE, checks=False, batch_size=2, verbose=1)
+    shown = capsys.readouterr().out
+    assert "2/16" in shown and "16/16" in shown
 
 
 @pytest.mark.parametrize(
