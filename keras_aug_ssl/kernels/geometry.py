@@ -129,10 +129,25 @@ def _cos_sin(degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(negative, -cos, cos), tf.where(negative, -sin, sin)
 
 
+def cut_one_by_one(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
+    """The same as `cut`, image after image: compiled for a CPU, a copy of each rectangle, at a quarter of the price.
+
+    On a GPU the images wait for each other; and XLA has no gradient of a loop of unknown length.
+    """
+    shape = (*size, images.shape[-1])
+    rectangles = tf.map_fn(
+        lambda one: tf.slice(one[0], tf.concat([one[1], [0]], 0), shape),
+        (images, corner),
+        fn_output_signature=tf.TensorSpec(shape, images.dtype),
+    )
+    return tf.ensure_shape(rectangles, [images.shape[0], *shape])
+
+
 def cut(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
     """Rectangles of whole pixels out of (B, H, W, C) images, at (B, 2) int32 (top, left) corners.
 
-    A row of a rectangle is one run of values: what is gathered is counted on, not looked up by the pixel.
+    A row of a rectangle is one run of values: what is gathered is counted on, not looked up by the pixel. See
+    `cut_one_by_one`.
     """
     (height, width), channels = size, images.shape[-1]
     batch, row = tf.shape(images)[0], tf.shape(images)[2] * channels

@@ -99,13 +99,15 @@ class RandomCrop(_Crop):
         if more or "corner" not in parameters:
             return super().run(steps, batch, finish, jit)
         size, corner = (layer.height, layer.width), parameters["corner"]
-        masks = None if batch.masks is None else compiled(geometry.cut, jit, size=size)(batch.masks, corner)
-        images = compiled(_cut, jit, size=size, finish=finish)(batch.images, corner)
+        masks = None if batch.masks is None else compiled(_cut, jit, size=size, jit=jit)(batch.masks, corner)
+        images = compiled(_cut, jit, size=size, jit=jit, finish=finish)(batch.images, corner)
         return move_annotations(steps, batch, size).replace(images=images, masks=masks)
 
 
-def _cut(images: tf.Tensor, corner: tf.Tensor, size: Size, finish: Finish) -> tf.Tensor:
-    return finish(geometry.cut(images, corner, size))
+def _cut(images: tf.Tensor, corner: tf.Tensor, size: Size, jit: bool, finish: Finish | None = None) -> tf.Tensor:
+    one_by_one = jit and images.dtype.is_integer and not tf.config.list_physical_devices("GPU")
+    rectangles = (geometry.cut_one_by_one if one_by_one else geometry.cut)(images, corner, size)
+    return rectangles if finish is None else finish(rectangles)
 
 
 @register

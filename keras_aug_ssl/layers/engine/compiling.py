@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 Graphs = dict[tuple[Any, ...], Callable[..., Any]]
-_PACKAGE = __name__.partition(".")[0]
+_PACKAGE = __name__.partition(".")[0] + "."
 
 
 def compiled(function: Callable[..., Any], wanted: bool, **settings: Any) -> Callable[..., Any]:
@@ -47,15 +47,20 @@ def _shared_graphs(alike: str) -> Graphs:
 def _alike(layer: Any) -> str | None:
     """What layers that do the same have in common; None where the configuration doesn't say all that a layer does.
 
-    It does for layers of this library without variables. A stock layer draws from a state of its own, and of a layer of
-    the user's nobody knows.
+    It does for layers of this library without variables, no method of which was replaced on the object. A stock layer
+    draws from a state of its own, and of a layer of the user's nobody knows.
     """
     parts = list(layer._flatten_layers())
-    if any(part.weights or not type(part).__module__.startswith(f"{_PACKAGE}.") for part in parts):
+    if any(part.weights or _own_methods(part) or not type(part).__module__.startswith(_PACKAGE) for part in parts):
         return None
     settings = [str(part.jit_compile) for part in parts]
     config = _nameless(keras.saving.serialize_keras_object(layer))
     return json.dumps([config, settings], sort_keys=True, default=repr)
+
+
+def _own_methods(layer: Any) -> set[str]:
+    found = {name for name, value in vars(layer).items() if callable(value) and hasattr(type(layer), name)}
+    return found - {"build", "quantize"}  # which Keras wraps for each object
 
 
 def _nameless(config: Any) -> Any:

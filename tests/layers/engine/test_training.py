@@ -223,7 +223,10 @@ def test_layers_that_do_the_same_share_a_graph_and_no_others_do(inside):
 
     same = [layers.RandomRotation(0.1), layers.RandomRotation(0.1, name="another")]
     assert graphs(same[0]) is graphs(same[1])
+    replaced = layers.RandomRotation(0.1)
+    replaced.draw = lambda spec, key: layers.RandomRotation.draw(replaced, spec, key)
     others = [
+        replaced,
         layers.RandomRotation(0.2),
         layers.RandomRotation(0.1, seed=3),
         layers.RandomRotation(0.1, data_format="channels_first"),
