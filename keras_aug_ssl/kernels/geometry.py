@@ -15,7 +15,16 @@ import tensorflow as tf
 
 from keras_aug_ssl.kernels.matrices import solve
 
+try:  # XLA's own operations are in no public module
+    from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+except ImportError:
+    gen_xla_ops = None
+
 Size = tuple[Any, Any]  # (height, width), each an int or an int32 scalar
+
+# An `xla.GatherDimensionNumbers` as protocol buffers write it: offset_dims 1 2 3, collapsed_slice_dims 0,
+# start_index_map 0 1 2 3, index_vector_dim 1.
+_RECTANGLES = bytes([0x0A, 3, 1, 2, 3, 0x12, 1, 0, 0x1A, 4, 0, 1, 2, 3, 0x20, 1])
 
 
 def affine(a: Any, b: Any, x: Any, c: Any, d: Any, y: Any) -> tf.Tensor:
@@ -129,25 +138,10 @@ def _cos_sin(degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(negative, -cos, cos), tf.where(negative, -sin, sin)
 
 
-def cut_one_by_one(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
-    """The same as `cut`, image after image: compiled for a CPU, a copy of each rectangle, at a quarter of the price.
-
-    On a GPU the images wait for each other; and XLA has no gradient of a loop of unknown length.
-    """
-    shape = (*size, images.shape[-1])
-    rectangles = tf.map_fn(
-        lambda one: tf.slice(one[0], tf.concat([one[1], [0]], 0), shape),
-        (images, corner),
-        fn_output_signature=tf.TensorSpec(shape, images.dtype),
-    )
-    return tf.ensure_shape(rectangles, [images.shape[0], *shape])
-
-
 def cut(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
     """Rectangles of whole pixels out of (B, H, W, C) images, at (B, 2) int32 (top, left) corners.
 
-    A row of a rectangle is one run of values: what is gathered is counted on, not looked up by the pixel. See
-    `cut_one_by_one`.
+    A row of a rectangle is one run of values: what is gathered is counted on, not looked up by the pixel.
     """
     (height, width), channels = size, images.shape[-1]
     batch, row = tf.shape(images)[0], tf.shape(images)[2] * channels
@@ -156,3 +150,16 @@ def cut(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
     rows = tf.gather(tf.reshape(images, [batch, tf.shape(images)[1] * row]), place, batch_dims=1)
     rows = tf.reshape(rows, [batch, height, width, channels])
     return tf.ensure_shape(rows, [images.shape[0], height, width, channels])
+
+
+def cut_windows(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
+    """The same as `cut` for whole numbers, inside what XLA compiles, at a third of the price: rectangles as they lie.
+
+    TensorFlow's own gather reads one index a value; XLA's reads one a rectangle, and has no gradient here.
+    """
+    if gen_xla_ops is None or not images.dtype.is_integer:
+        return cut(images, corner, size)
+    batch, shape = tf.shape(images)[0], (1, *size, images.shape[-1])
+    start = tf.concat([tf.range(batch)[:, None], corner, tf.zeros([batch, 1], tf.int32)], axis=1)
+    rectangles = gen_xla_ops.xla_gather(images, start, tf.constant(shape), _RECTANGLES, indices_are_sorted=False)
+    return tf.ensure_shape(rectangles, [images.shape[0], *shape[1:]])

@@ -105,8 +105,7 @@ class RandomCrop(_Crop):
 
 
 def _cut(images: tf.Tensor, corner: tf.Tensor, size: Size, jit: bool, finish: Finish | None = None) -> tf.Tensor:
-    one_by_one = jit and images.dtype.is_integer and not tf.config.list_physical_devices("GPU")
-    rectangles = (geometry.cut_one_by_one if one_by_one else geometry.cut)(images, corner, size)
+    rectangles = (geometry.cut_windows if jit else geometry.cut)(images, corner, size)
     return rectangles if finish is None else finish(rectangles)
 
 
