@@ -138,6 +138,13 @@ def _cos_sin(degrees: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.where(negative, -cos, cos), tf.where(negative, -sin, sin)
 
 
+def mirrored(images: tf.Tensor, *wanted: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
+    """(B, H, W, C) images, those that the (B,) booleans want reversed along the axis of the same place in `axes`."""
+    for axis, some in zip(axes, wanted, strict=True):
+        images = tf.where(some[:, None, None, None], tf.reverse(images, [axis]), images)
+    return images
+
+
 def cut(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
     """Rectangles of whole pixels out of (B, H, W, C) images, at (B, 2) int32 (top, left) corners.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -12,10 +11,9 @@ import tensorflow as tf
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import geometry
 from keras_aug_ssl.kernels.geometry import Size
-from keras_aug_ssl.layers.engine.base import Finish, Parameters
-from keras_aug_ssl.layers.engine.batch import Batch, Spec
-from keras_aug_ssl.layers.engine.compiling import compiled
-from keras_aug_ssl.layers.engine.warp import GeometricLayer, move_annotations
+from keras_aug_ssl.layers.engine.base import Parameters
+from keras_aug_ssl.layers.engine.batch import Spec
+from keras_aug_ssl.layers.engine.warp import Copying, GeometricLayer
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -93,20 +91,11 @@ class RandomCrop(_Crop):
         fits = tf.logical_and(room_down >= 0, room_right >= 0)
         return {"out_to_in": tf.where(fits, whole, self._centred(spec)["out_to_in"])}
 
-    @classmethod
-    def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
-        (layer, parameters), *more = steps
-        if more or "corner" not in parameters:
-            return super().run(steps, batch, finish, jit)
-        size, corner = (layer.height, layer.width), parameters["corner"]
-        masks = None if batch.masks is None else compiled(_cut, jit, size=size, jit=jit)(batch.masks, corner)
-        images = compiled(_cut, jit, size=size, jit=jit, finish=finish)(batch.images, corner)
-        return move_annotations(steps, batch, size).replace(images=images, masks=masks)
-
-
-def _cut(images: tf.Tensor, corner: tf.Tensor, size: Size, jit: bool, finish: Finish | None = None) -> tf.Tensor:
-    rectangles = (geometry.cut_windows if jit else geometry.cut)(images, corner, size)
-    return rectangles if finish is None else finish(rectangles)
+    def copying(self, parameters: Parameters, jit: bool) -> Copying | None:
+        if "corner" not in parameters:
+            return None
+        kernel = geometry.cut_windows if jit else geometry.cut
+        return Copying(kernel, (parameters["corner"],), {"size": (self.height, self.width)})
 
 
 @register

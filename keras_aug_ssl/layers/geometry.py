@@ -11,7 +11,7 @@ from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import geometry
 from keras_aug_ssl.layers.engine.base import Parameters
 from keras_aug_ssl.layers.engine.batch import Spec
-from keras_aug_ssl.layers.engine.warp import Factor, GeometricLayer
+from keras_aug_ssl.layers.engine.warp import Copying, Factor, GeometricLayer
 
 register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 
@@ -61,6 +61,12 @@ class RandomFlip(GeometricLayer):
             coin if axis in self.mode else never for coin, axis in zip(coins, ("horizontal", "vertical"), strict=True)
         )
         return {"out_to_in": geometry.about(geometry.centre(spec.size), geometry.flip(horizontal, vertical))}
+
+    def copying(self, parameters: Parameters, jit: bool) -> Copying:
+        across, down = (parameters["out_to_in"][:, i, i] < 0.0 for i in (0, 1))
+        tensors = [flipped for flipped, axis in ((across, "horizontal"), (down, "vertical")) if axis in self.mode]
+        axes = tuple(number for number, axis in ((2, "horizontal"), (1, "vertical")) if axis in self.mode)
+        return Copying(geometry.mirrored, tuple(tensors), {"axes": axes})
 
     def get_config(self) -> dict[str, Any]:
         inherited = super().get_config()

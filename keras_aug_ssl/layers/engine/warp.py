@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -18,6 +18,14 @@ from keras_aug_ssl.layers.engine.compiling import compiled
 Factor = float | tuple[float, float]  # one number, or the range it is drawn from
 
 _FIELD_POINTS_PER_SIDE = 8  # a field bends a box's sides: follow them, not the corners only
+
+
+class Copying(NamedTuple):
+    """How a layer copies whole pixels where it does nothing else: `kernel(images, *tensors, **settings)`."""
+
+    kernel: Callable[..., tf.Tensor]
+    tensors: tuple[tf.Tensor, ...]
+    settings: dict[str, Any]
 
 
 class GeometricLayer(AugmentationLayer):
@@ -71,11 +79,20 @@ class GeometricLayer(AugmentationLayer):
         pairs = ((self.fill, other.fill), (self.reading, other.reading))
         return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
 
+    def copying(self, parameters: Parameters, jit: bool) -> Copying | None:
+        """How whole pixels are copied; None where each is to be looked up, at ten times the price."""
+        return None
+
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
+        copying = [layer.copying(parameters, jit) for layer, parameters in steps]
         sizes = [batch.size]
         for layer, _ in steps:
             sizes.append(layer.output_size(sizes[-1]))
+        if None not in copying:
+            masks = None if batch.masks is None else _copied(copying, batch.masks, tf.identity, jit)
+            images = _copied(copying, batch.images, finish, jit)
+            return move_annotations(steps, batch, sizes[-1]).replace(images=images, masks=masks)
         fill_mode, fill_value = next((layer.fill for layer, _ in steps if layer.fill), ("nearest", 0.0))
         interpolation = next((layer.reading for layer, _ in steps if layer.reading), "nearest")
         cells = _locate(steps, sizes, fill_mode, jit)
@@ -94,6 +111,17 @@ class GeometricLayer(AugmentationLayer):
     def get_config(self) -> dict[str, Any]:
         own = {"fill_mode": self.fill_mode, "interpolation": self.interpolation, "fill_value": self.fill_value}
         return {**super().get_config(), **own}
+
+
+def _copied(steps: Sequence[Any], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
+    for place, (kernel, tensors, settings) in enumerate(steps, 1):
+        last = finish if place == len(steps) else tf.identity
+        images = compiled(_finished, jit, kernel=kernel, finish=last, **settings)(images, *tensors)
+    return images
+
+
+def _finished(*tensors: tf.Tensor, kernel: Callable[..., tf.Tensor], finish: Finish, **settings: Any) -> tf.Tensor:
+    return finish(kernel(*tensors, **settings))
 
 
 def _locate(
