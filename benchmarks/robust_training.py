@@ -49,7 +49,7 @@ from _rows import append, read
 from _training import mean_and_spread
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.adversarial.training.methods import Free, Virtual
+from keras_aug_ssl.adversarial.training.methods import Fast, Free, Virtual
 
 HERE = Path(__file__).resolve().parent
 BATCH, STEPS, REPLAYS, RATIO = 64, 7, 4, 3
@@ -232,6 +232,7 @@ METHODS: dict[str, Callable[[Task], Trained]] = {
     "free": adversarial(Free(REPLAYS)),
     "fast, as they are": adversarial("fast", moved=False),
     "fast": adversarial("fast"),
+    "fast, from farther away": adversarial(Fast(2.0)),
     "fast, no warm-up": adversarial("fast", warm=False),
     "virtual, as they are": adversarial("virtual", moved=False, warm=False),
     "virtual, with the pool": virtual,

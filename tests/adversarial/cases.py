@@ -56,6 +56,7 @@ def in_every_norm(cls: type[Attack], optimality: tuple[float, float, float], fir
 ATTACK_CASES: list[Case] = [
     *in_every_norm(kas.FGSM, (1.0, 1.0, 1.0)),
     *in_every_norm(kas.RandomFGSM, (0.7, 0.7, 0.7)),
+    case(kas.RandomFGSM, "from-outside", 0.5, noise=2.0),
     *in_every_norm(kas.BIM, (0.99, 0.99, 0.99), steps=3),
     *in_every_norm(kas.PGD, (0.95, 0.95, 0.95), steps=4, restarts=2),
     *in_every_norm(kas.MomentumFGSM, (0.99, 0.99, 0.99), steps=3),

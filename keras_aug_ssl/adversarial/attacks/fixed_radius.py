@@ -99,7 +99,11 @@ class RandomFGSM(Attack):
     Args:
         epsilon: radius of the ball in the unit of the model's input, >= 0.
         norm: "linf", "l2" or "l1".
-        step_size: length of the step in the unit of the input; None for the paper's 1.25 epsilon.
+        step_size: length of the step in the unit of the input; None for the paper's 1.25 epsilon, or 1 epsilon from a
+            start that may lie outside the ball.
+        noise: size of the ball that the start is drawn from, in epsilons, >= 0. 2 is that of N-FGSM (de Jorge et al.
+            2022, arXiv 2202.01181, algorithm 1), where the start may lie outside the ball; there the result may, too,
+            which here it never does.
         **common: `bounds`, `loss`, `targeted`, `seed`, `jit_compile`, as in `Attack`.
 
     Example:
@@ -112,18 +116,28 @@ class RandomFGSM(Attack):
     early_stop = False
     one_step = True
 
-    def __init__(self, epsilon: float = 8 / 255, norm: str = "linf", *, step_size: float | None = None, **common: Any):
+    def __init__(
+        self,
+        epsilon: float = 8 / 255,
+        norm: str = "linf",
+        *,
+        step_size: float | None = None,
+        noise: float = 1.0,
+        **common: Any,
+    ):
         super().__init__(epsilon, norm, **common)
         self.step_size = _check_step_size(self, step_size)
+        self.noise = checks.number(type(self).__name__, "noise", noise, 0.0)
 
     def search(self, problem: Problem) -> Found:
-        length = 1.25 * problem.span if self.step_size is None else tf.constant(self.step_size)
-        start = _random_start(problem, tf.constant(0))
+        usual = 1.25 if self.noise <= 1.0 else 1.0
+        length = usual * problem.span if self.step_size is None else tf.constant(self.step_size)
+        start = _random_start(problem, tf.constant(0), self.noise)
         point = problem.evaluate(start)
         return _judged(problem, start + length * steepest(problem, start, point.gradient), point)
 
     def recipe(self) -> dict[str, Any]:
-        return {**super().recipe(), "step_size": self.step_size}
+        return {**super().recipe(), "step_size": self.step_size, "noise": self.noise}
 
 
 class IterativeAttack(Attack):
@@ -321,9 +335,11 @@ def _judged(problem: Problem, x: tf.Tensor, start: Evaluation) -> Found:
     return Found(x, tf.ones([problem.size], tf.int32), start.dead | problem.saturated(start.scores))
 
 
-def _random_start(problem: Problem, number: tf.Tensor) -> tf.Tensor:
+def _random_start(problem: Problem, number: tf.Tensor, share: float = 1.0) -> tf.Tensor:
+    """A point of the ball `share` times as large, inside the bounds."""
     keys = noise.fold(problem.rows["keys"], number)
-    return problem.project(problem.x + problem.ball.random(keys, problem.x, problem.radius))
+    change = problem.ball.random(keys, problem.x, share * problem.radius)
+    return problem.project(problem.x + change) if share <= 1.0 else problem.clip(problem.x + problem.masked(change))
 
 
 def _check_step_size(attack: Attack, step_size: float | None) -> float | None:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.adversarial.training.methods import METHODS, Batch, Free, Virtual
+from keras_aug_ssl.adversarial.training.methods import METHODS, Batch, Fast, Free, Virtual
 from keras_aug_ssl.adversarial.training.trainer import _is_stream
 from tests.helpers import LOGITS, equal_weights
 
@@ -39,7 +39,7 @@ def fitted(method="standard", epsilon=0.1, model=None, stream=None, graphs=True,
     return trainer
 
 
-@pytest.mark.parametrize("method", ["standard", "fast", Free(1)], ids=["standard", "fast", "free"])
+@pytest.mark.parametrize("method", ["standard", "fast", Fast(2.0), Free(1)], ids=["standard", "fast", "far", "free"])
 def test_without_a_radius_training_is_plain_bit_for_bit(method):
     """In graphs, with BatchNormalization and dropout."""
     x, y = data()
@@ -47,6 +47,20 @@ def test_without_a_radius_training_is_plain_bit_for_bit(method):
     plain.compile(keras.optimizers.SGD(0.1), LOGITS, jit_compile=False)
     plain.fit(x, y, batch_size=6, shuffle=False, verbose=0)
     assert equal_weights(plain, fitted(method, epsilon=0.0).model)
+
+
+@pytest.mark.parametrize(
+    ("noise", "least", "mean", "most"), [(0.0, 1.0, 1.0, 1.0), (1.0, 0.25, 0.86, 1.0), (2.0, -1.0, 0.5, 1.0)]
+)
+def test_one_step_from_a_start_near_and_far(noise, least, mean, most):
+    """Where the gradient always points the same way, u uniform in [-1, 1]: u + 1.25, or 2 u + 1, at most 1."""
+    model = keras.Sequential([keras.Input((5000,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    x = np.full((1, 5000), 0.5, "float32")
+    attack = Fast(noise).prepare(kas.PGD(0.1, seed=1))
+    share = (attack(model, x, [0]).x_adv - x) / 0.1  # the loss of class 0 rises with every value
+    np.testing.assert_allclose([share.min(), share.mean(), share.max()], [least, mean, most], atol=0.02)
+    assert attack.get_config()["noise"] == noise and Fast.from_config(Fast(noise).get_config()).noise == noise
 
 
 @pytest.mark.parametrize("method", ["standard", "trades", "virtual"])
