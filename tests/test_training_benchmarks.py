@@ -41,7 +41,8 @@ def test_methods_that_need_a_pool_are_known(script):
     robust = script("robust_training")
     without = set(robust.METHODS) - set(robust.NEED_A_POOL)
     assert all(
-        name.startswith(("plain", "standard", "trades", "ikl", "mart", "free", "fast", "virtual")) for name in without
+        name.startswith(("plain", "standard", "trades", "ikl", "mart", "free", "fast", "n-fgsm", "virtual"))
+        for name in without
     )
     assert "virtual, with the pool" in robust.NEED_A_POOL and len(robust.NEED_A_POOL) == 6
 

@@ -10,6 +10,8 @@ one of clean ones for "virtual", whose further passes leave no trace. Statistics
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -117,8 +119,7 @@ class Fast(Standard):
 
     It may collapse: the model learns to fool the one-step attack alone, and its accuracy under PGD drops to zero within
     an epoch. `kas.RobustAccuracy` measures that accuracy after each epoch, says so when it happens, and can stop or go
-    back to the weights before. A start from farther away keeps the model from it: on digits, epsilon 0.3, `Fast(2.0)`
-    withstands PGD as `benchmarks/robust_training.py` shows, where the paper's start leaves next to nothing.
+    back to the weights before. A start from farther away, `Fast(2.0)` or "n-fgsm", keeps the model from it.
 
     Args:
         noise: see `RandomFGSM`; 1 is the paper's.
@@ -299,8 +300,9 @@ class Virtual(Method):
         return loss + self.alpha * _mean(turned, weight), predictions
 
 
-METHODS: dict[str, type[Method]] = {
-    "standard": Standard, "trades": Trades, "ikl": Ikl, "mart": Mart, "free": Free, "fast": Fast, "virtual": Virtual,
+METHODS: dict[str, Callable[[], Method]] = {
+    "standard": Standard, "trades": Trades, "ikl": Ikl, "mart": Mart, "free": Free, "fast": Fast,
+    "n-fgsm": functools.partial(Fast, noise=2.0), "virtual": Virtual,
 }  # fmt: skip
 
 
