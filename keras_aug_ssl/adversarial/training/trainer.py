@@ -42,7 +42,8 @@ class AdversarialTraining(Wrapper):
             "virtual" (Miyato et al. 2018, which takes unlabeled rows too); or an instance of `methods.Trades` and so
             on, which have arguments. "free", "fast", "n-fgsm" and "virtual" use the attack's ball, not its steps.
         clean_fraction: a in the loss a J(x) + (1 - a) J(x_adv), in [0, 1), where J is the compiled loss (Goodfellow et
-            al. 2015, section 6, who take 0.5). For "standard", "free", "fast" and "n-fgsm"; others see clean ones anyway.
+            al. 2015, section 6, who take 0.5). For "standard", "free", "fast" and "n-fgsm"; others see them
+            anyway.
         warmup_steps: the radius rises evenly from 0 in the first update to epsilon in the update of this number. It is
             `optimizer.iterations` that counts, so that a resumed training goes on where it was.
         budget: a function of a batch (x, y) that returns for each example its share of epsilon, (B,) in [0, 1]; None
