@@ -12,9 +12,9 @@ lower), Adam with a rate that falls to 0. Task "all" has the labels of all train
 and the others without. Every method makes as many updates on batches of 64 rows moved by up to a tenth ("as they are":
 not moved), in Linf, with PGD of 7 steps where it takes steps; "fast", "n-fgsm" and "free" don't. The radius grows over
 the first quarter of the updates, without which a large one leaves a network at chance, but for "no warm-up" and where a
-method learns clean rows beside. Measured on the first `--attacked` test rows: accuracy as they are, under PGD of 40 steps and
-under AutoAttack (ours), and the median processor seconds of an epoch behind the first, in which graphs are traced:
-other work on the machine lengthens the others.
+method learns clean rows beside. Measured on the first `--attacked` test rows: accuracy as they are, under PGD of 40
+steps and under AutoAttack (ours), and the median processor seconds of an epoch behind the first, in which graphs are
+traced: other work on the machine lengthens the others.
 
 Each row (data, task, method, draw, epochs, epsilon) is written to the CSV when it is done and not run again.
 
