@@ -62,7 +62,9 @@ class RandomFlip(GeometricLayer):
         )
         return {"out_to_in": geometry.about(geometry.centre(spec.size), geometry.flip(horizontal, vertical))}
 
-    def copying(self, parameters: Parameters, jit: bool) -> Copying:
+    def copying(self, parameters: Parameters, jit: bool) -> Copying | None:
+        if not jit:  # operation by operation, a choice between two images takes longer than looking pixels up
+            return None
         across, down = (parameters["out_to_in"][:, i, i] < 0.0 for i in (0, 1))
         tensors = [flipped for flipped, axis in ((across, "horizontal"), (down, "vertical")) if axis in self.mode]
         axes = tuple(number for number, axis in ((2, "horizontal"), (1, "vertical")) if axis in self.mode)
