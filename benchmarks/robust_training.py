@@ -63,7 +63,8 @@ PEERS = ("keras_aug_ssl", "ART", "torchattacks")
 HEADING = """\
 2 cores, x86_64, Python 3.11.7, Keras 3.15.1, TensorFlow 2.21.0, beside other work, one core for each run. Made by
 `python benchmarks/robust_training.py --report` from `robust_training.csv`, which holds the raw rows: mean and standard
-deviation over draws, of the first 250 test digits (peers 50, cifar10 100 photographs). CPU seconds are the median of epochs behind the first.
+deviation over draws, of the first 250 test digits (peers 50, cifar10 100 photographs). CPU
+seconds are the median of epochs behind the first.
 
 """
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
