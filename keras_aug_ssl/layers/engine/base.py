@@ -19,7 +19,7 @@ from keras_aug_ssl.layers.engine import planning, volumes
 from keras_aug_ssl.layers.engine.annotations import check_batch
 from keras_aug_ssl.layers.engine.batch import Batch, Spec, Written
 from keras_aug_ssl.layers.engine.calls import Keys, augments_unasked
-from keras_aug_ssl.layers.engine.compiling import Graphs, graphs_of
+from keras_aug_ssl.layers.engine.compiling import Graph, graphs_of
 from keras_aug_ssl.layers.engine.streams import images_of
 from keras_aug_ssl.layers.engine.structure import Layout, holds_arrays, pack, to_tensors, unpack
 
@@ -359,12 +359,12 @@ class AugmentationLayer(keras.layers.Layer):
         axes = 3 if self.volumes or images.shape.rank == 5 else 2  # of space
         channels = images.shape[-1 if self.data_format == "channels_last" else -1 - axes :][:1]
         key = (function.__name__, *channels, *(leaf.shape.rank for leaf in tf.nest.flatten(inputs)))
-        if key not in self._graphs:
-            # A partial, since TensorFlow counts by code: five layers called once would pass for one traced five times.
-            graph = tf.function(functools.partial(function), reduce_retracing=True, autograph=False)
-            self._graphs[key] = graph
-        return backend.to_native(self._graphs[key](inputs, *arguments))
+        graphs = graphs_of(self)
+        if key not in graphs:
+            graphs[key] = Graph()
+        return backend.to_native(graphs[key](function, inputs, *arguments))
 
     @functools.cached_property
-    def _graphs(self) -> Graphs:
-        return graphs_of(self)
+    def own_graphs(self) -> dict[Any, Graph]:
+        """Those of a layer that shares none; see `graphs_of`."""
+        return {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-Graphs = dict[tuple[Any, ...], Callable[..., Any]]
 _PACKAGE = __name__.partition(".")[0] + "."
 
 
@@ -29,18 +29,38 @@ def _unit(function: Callable[..., Any], *settings: tuple[str, Any]) -> Callable[
     return tf.function(lambda *tensors: function(*tensors, **keywords), jit_compile=True, autograph=False)
 
 
-def graphs_of(layer: Any) -> Graphs:
-    """The graphs that eager calls of `layer` have made, which layers that do the same share.
+class Graph:
+    """A graph that equal layers share: what it doesn't know yet, it traces of the function that it is called for.
+
+    Of the first caller's function it would go on tracing when that layer has been changed.
+    """
+
+    def __init__(self) -> None:
+        self._caller = threading.local()
+        # A partial, since TensorFlow counts by code: five layers called once would pass for one traced five times.
+        traced = functools.partial(lambda *arguments: self._caller.function(*arguments))
+        self._graph = tf.function(traced, reduce_retracing=True, autograph=False)
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self._caller.function = function
+        try:
+            return self._graph(*arguments)
+        finally:
+            del self._caller.function
+
+
+def graphs_of(layer: Any) -> dict[Any, Graph]:
+    """The graphs that eager calls of `layer`, as it now is, have made, which layers that do the same share.
 
     TensorFlow keeps about 1 kB for each operation of every graph there ever was, and tracing and compiling take 0.1 to
     3 seconds: a loop that makes the same layer for each trial pays once.
     """
     alike = _alike(layer)
-    return {} if alike is None else _shared_graphs(alike)
+    return layer.own_graphs if alike is None else _shared_graphs(alike)
 
 
 @functools.lru_cache(maxsize=256)
-def _shared_graphs(alike: str) -> Graphs:
+def _shared_graphs(alike: str) -> dict[Any, Graph]:
     return {}
 
 

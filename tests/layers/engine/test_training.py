@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import keras_aug_ssl as kas
 from keras_aug_ssl import layers
+from keras_aug_ssl.layers.engine.compiling import graphs_of
 
 IMAGES = np.ones((4, 4, 4, 1), "float32")
 TARGETS = np.zeros((4, 1), "float32")
@@ -219,7 +220,7 @@ class Undescribed(layers.RandomBrightness):
 @pytest.mark.parametrize("inside", [lambda layer: layer, lambda layer: kas.Pipeline([layer])])
 def test_layers_that_do_the_same_share_a_graph_and_no_others_do(inside):
     def graphs(layer):
-        return inside(layer)._graphs
+        return graphs_of(inside(layer))
 
     same = [layers.RandomRotation(0.1), layers.RandomRotation(0.1, name="another")]
     assert graphs(same[0]) is graphs(same[1])
@@ -250,3 +251,15 @@ def test_equal_layers_draw_on_by_themselves_with_one_graph():
     made = [layers.RandomBrightness((0.0, 0.5), value_range=(0, 1), seed=7) for _ in range(2)]
     first = sequence(made[0])
     assert sequence(made[1]) == first != sequence(made[0])
+
+
+def test_a_layer_that_was_changed_leaves_equal_ones_alone():
+    def dim(images):
+        return brightness(layers.RandomBrightness((0.1, 0.1), value_range=(0, 1))(images))
+
+    small, large = (np.full((1, side, side, 1), 0.5, "float32") for side in (2, 3))
+    first = layers.RandomBrightness((0.1, 0.1), value_range=(0, 1))
+    before = brightness(first(small))
+    first.factor = (0.4, 0.4)  # before the graph has seen large images
+    assert brightness(first(small)) == pytest.approx(before + 0.3, abs=1e-3)
+    assert dim(small) == dim(large) == before
