@@ -88,6 +88,8 @@ def test_a_finished_file_of_the_same_backbone_and_rows_is_used_as_it_is(tmp_path
         kas.embed(again, Counting(IMAGES), path)
     model.compile("adam", "mse")
     kas.embed(model, Counting(IMAGES.copy()), path)
+    model.trainable = False
+    kas.embed(model, Counting(IMAGES), path)
     assert not calls and path.stat().st_mtime_ns == written
 
 

@@ -49,12 +49,14 @@ def identity_of_teachers(teachers: Sequence[keras.Model], model: keras.Model, av
 def identity_of_weights(model: keras.Model, left_out: Collection[int] = ()) -> Any:
     """Returns what tells a trained model from others, as JSON takes it: layers, and weights but those left out.
 
+    Whether layers are trainable doesn't matter: what is asked here is what they answer.
+
     Args:
         model: any Keras model, built.
         left_out: `id` of variables.
     """
     weights = [variable for variable in model.weights if id(variable) not in left_out]
-    return [_layers(model), plain(weights)]
+    return [_layers(model, {"trainable"}), plain(weights)]
 
 
 def identity_of_run(choice: Choice, pool: UnlabeledPool, feeder: TrainingSet, **options: Any) -> dict[str, str]:
@@ -84,18 +86,24 @@ def digests(parts: dict[str, Any]) -> dict[str, str]:
     return {name: digest(json.dumps(part, sort_keys=True).encode()) for name, part in parts.items()}
 
 
-def _layers(model: keras.Model) -> Any:
-    """Architecture and settings of all layers. Names that Keras counts up don't matter: another model took the last."""
+def _layers(model: keras.Model, ignored: Collection[str] = ()) -> Any:
+    """Architecture and settings of all layers, but those ignored.
+
+    Names that Keras counts up don't matter: another model took the last.
+    """
     layers = [model, *model._flatten_layers(include_self=False)]
     operations = [each for layer in layers for each in getattr(layer, "operations", ())]
     names = {each.name: f"#{number}" for number, each in reversed(list(enumerate([*layers, *operations])))}
     shapes = [[list(variable.shape), variable.dtype] for variable in model.variables]
-    return [[plain(layer, names) for layer in layers], shapes]
+    return [[plain(layer, names, ignored) for layer in layers], shapes]
 
 
-def plain(value: Any, names: Mapping[str, str] | None = None) -> Any:
-    """A value as JSON takes it, the same in every process; of `names`, their places, or else nothing that is a name."""
-    again = functools.partial(plain, names=names)
+def plain(value: Any, names: Mapping[str, str] | None = None, ignored: Collection[str] = ()) -> Any:
+    """A value as JSON takes it, the same in every process, but for entries of mappings that are `ignored`.
+
+    Of `names`, their places; without them, nothing that is a name.
+    """
+    again = functools.partial(plain, names=names, ignored=ignored)
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
@@ -105,7 +113,7 @@ def plain(value: Any, names: Mapping[str, str] | None = None) -> Any:
     if isinstance(value, Mapping):
         # Keras counts names up, and numbers shared objects by where they lie in memory. How a wrapped model is compiled
         # is said by the wrapper's optimizer and loss, which are parts of their own.
-        left_out = {"shared_object_id", "compile_config"} | (set() if names else {"name"})
+        left_out = {"shared_object_id", "compile_config", *ignored} | (set() if names else {"name"})
         return {str(key): again(part) for key, part in value.items() if key not in left_out}
     if isinstance(value, (set, frozenset)):
         return sorted(map(again, value), key=repr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -18,7 +19,8 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.meaning.labels import class_numbers
 from keras_aug_ssl.rules import Context, Rule
 from keras_aug_ssl.rules.choice import as_rule
-from keras_aug_ssl.self_training.labelling.ensemble import Teacher, read_members
+from keras_aug_ssl.self_training.labelling import ensemble
+from keras_aug_ssl.self_training.labelling.ensemble import Teacher
 from keras_aug_ssl.self_training.labelling.scoring import BATCH_SIZE, Scorer
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import ArraySource, Joined
@@ -258,6 +260,7 @@ def dry_run(
     x: Any,
     y: Any,
     *,
+    teachers: Sequence[keras.Model] | None = None,
     temperature: float | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> DryRun:
@@ -271,6 +274,7 @@ def dry_run(
         select: a rule, or a function of probabilities.
         x: (M, ...) held-out inputs, like the pool's rows.
         y: (M,) their classes, or (M, K) one-hot. Rows the model was trained on make the result too good.
+        teachers: trained models that label in place of `model`, by their mean, as for `SelfTraining`.
         temperature: divides the logits; None is 1.
         batch_size: rows scored at once, >= 1.
 
@@ -295,8 +299,11 @@ def dry_run(
         checks.fail(owner, "model", "a classifier with one class a row", outputs.kind)
     prior, truth = class_prior(outputs, labels, owner), class_numbers(labels)
     own = Teacher(model, outputs)
-    members = read_members(owner, [rule], own, inputs.arrays, labels)
-    scorer = Scorer(owner, [own], [rule], checks.integer(owner, "batch_size", batch_size, 1), members)
+    labelling = ensemble.checked(owner, teachers) or [model]
+    readers = ensemble.read_all(owner, "teachers", labelling, own, inputs.arrays, labels)
+    ensemble.check_passes(owner, "select", readers, rule)
+    members = ensemble.read_members(owner, [rule], own, inputs.arrays, labels)
+    scorer = Scorer(owner, readers, [rule], checks.integer(owner, "batch_size", batch_size, 1), members)
     known = scorer.predict(inputs, divisor), truth
     context = Context(prior, 1, known)
     alone = scorer.scan(pool, context, temperature=divisor)

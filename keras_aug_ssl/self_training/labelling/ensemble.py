@@ -142,3 +142,12 @@ def read_members(
     """Reads the ensemble that a rule names for its passes; none without."""
     models = next((rule.passes for rule in rules if isinstance(rule.passes, tuple)), ())
     return read_all(owner, "passes", models, own, x, y, kind)
+
+
+def check_passes(owner: str, name: str, teachers: Sequence[Teacher], rule: Rule | None) -> None:
+    """Refuses a rule that asks for several predictions of each of several teachers."""
+    if len(teachers) > 1 and rule is not None and (rule.passes is not None or rule.view is not None):
+        checks.fail(
+            owner, name, "a rule without passes= and view=, since several teachers label", rule,
+            "It goes by how far they spread, which costs nothing more: rules.Uncertainty(0.05).",
+        )  # fmt: skip

@@ -85,7 +85,8 @@ class Labeller:
         self._batch_size = batch_size
         own, known = Teacher(model, self.outputs), (labeled.x, labeled.y, self.choice.kind)
         self._teachers = ensemble.read_all(self.owner, "teachers", teachers or [model], own, *known)
-        self._check_passes()
+        for name, rule in (("select", self.choice.select), ("relabel", self.choice.stay)):
+            ensemble.check_passes(self.owner, name, self._teachers, rule)
         members = ensemble.read_members(self.owner, self.choice.rules, own, *known)
         self._checked = _sample(self.owner, labeled, self.outputs.signed)
         self._scorer = Scorer(self.owner, self._teachers, self.choice.rules, batch_size, members)
@@ -173,15 +174,6 @@ class Labeller:
                 self.owner, "temperature" if calibrated else "select", "one that needs no `holdout`, since the model "
                 f"predicts {kind}, not one class a row", CALIBRATED if calibrated else self.choice.select,
             )  # fmt: skip
-
-    def _check_passes(self) -> None:
-        """Refuses rules that ask for several predictions of each of several teachers."""
-        for name, rule in (("select", self.choice.select), ("relabel", self.choice.stay)):
-            if len(self._teachers) > 1 and rule is not None and (rule.passes is not None or rule.view is not None):
-                checks.fail(
-                    self.owner, name, "a rule without passes= and view=, since several teachers label", rule,
-                    "It goes by how far they spread, which costs nothing more: rules.Uncertainty(0.05).",
-                )  # fmt: skip
 
     @property
     def finished(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -85,6 +86,18 @@ def test_a_dry_run_says_what_the_run_then_does():
     low, high = said.interval
     assert low <= said.precision <= high and said.precision > 0.9
     assert str(said).startswith(f"Threshold(confidence=0.9) would add {said.added} of 60 rows (0: ")
+
+
+def test_a_dry_run_asks_the_teachers_who_will_label():
+    model, teachers = network(), [network(), network()]
+    for seed, teacher in enumerate(teachers):
+        keras.utils.set_random_seed(seed)
+        teacher.fit(POOL, HIDDEN, epochs=20, verbose=0)
+    said = calibration.dry_run(model, POOL, kas.rules.Threshold(0.9), X, Y, teachers=teachers)
+    taken = np.mean([teacher.predict(POOL, verbose=0) for teacher in teachers], axis=0).max(1) >= 0.9
+    assert said.added == taken.sum() > 0
+    with pytest.raises(ValueError, match="`select` must be a rule without passes="):
+        calibration.dry_run(model, POOL, kas.rules.Uncertainty(0.1, passes=3), X, Y, teachers=teachers)
 
 
 @pytest.mark.parametrize(("shift", "hurts"), [(0, False), (1, True)])
