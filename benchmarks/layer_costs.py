@@ -6,9 +6,9 @@ Each layer with its default arguments, or the fewest it takes, on 8-bit images, 
 image by image (mapped before they are batched), all in `tf.data`. All contenders of a row take turns in one process;
 reported is the median time of all its threads. Stock layers get and return 8-bit images, as ours do; the one that draws
 a crop for the whole batch is mapped image by image, as it must be to do the same. Albumentations, where it is
-installed, runs in a plain Python loop, and per image through `tf.numpy_function` in a parallel map. Where something else
-runs beside, give it a core of its own (`taskset -c 0`): threads that wait for one in vain cost time as well. `--quick`
-takes about 15 minutes.
+installed, runs in a plain Python loop, and per image through `tf.numpy_function` in a parallel map. Where something
+else runs beside, give it a core of its own (`taskset -c 0`): threads that wait for one in vain cost time as well.
+`--quick` takes about 15 minutes.
 """
 
 from __future__ import annotations

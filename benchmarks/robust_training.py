@@ -51,7 +51,7 @@ from _rows import append, read
 from _training import mean_and_spread
 
 import keras_aug_ssl as kas
-from keras_aug_ssl.adversarial.training.methods import Free, Virtual
+from keras_aug_ssl.adversarial.training.methods import Fast, Free, Virtual
 from keras_aug_ssl.study.networks import small_network
 
 HERE = Path(__file__).resolve().parent
@@ -243,6 +243,7 @@ METHODS: dict[str, Callable[[Task], Trained]] = {
     "fast, as they are": adversarial("fast", moved=False),
     "fast": adversarial("fast"),
     "n-fgsm": adversarial("n-fgsm"),
+    "fast, from 1.5 epsilon": adversarial(Fast(1.5)),
     "fast, no warm-up": adversarial("fast", warm=False),
     "virtual, as they are": adversarial("virtual", moved=False, warm=False),
     "virtual, with the pool": virtual,

@@ -25,17 +25,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SIZES = {224: 32, 32: 256}  # side: batch size
 CONTENDERS = ("ours", "keras", "albumentations")
 
-# The same names and arguments in both libraries: `make` is `keras_aug_ssl.layers` or `keras.layers`.
-CASES = {
-    "pipeline": lambda make: [
+
+def _seven(make, **erasing):
+    return [
         make.RandomFlip("horizontal"),
         make.RandomTranslation(0.1, 0.1),
         make.RandomRotation(0.05),
         make.RandomZoom(0.1),
         make.RandomShear(0.1, 0.1),
         make.RandomColorJitter((0, 255), 0.1, 0.2, (0.4, 0.6), 0.1),
-        make.RandomErasing(scale=(0.05, 0.1), fill_value=128.0),
-    ],
+        make.RandomErasing(scale=(0.05, 0.1), **erasing),
+    ]
+
+
+# The same names and arguments in both libraries: `make` is `keras_aug_ssl.layers` or `keras.layers`.
+CASES = {
+    "pipeline": lambda make: _seven(make, fill_value=128.0),
+    "pipeline, noise": _seven,  # what RandomErasing paints by default
     "flip": lambda make: [make.RandomFlip("horizontal")],
     "rotation": lambda make: [make.RandomRotation(0.05)],
     "perspective": lambda make: [make.RandomPerspective(scale=0.3)],
@@ -80,8 +86,9 @@ def albumentations(case, side):
 
     cv2.setNumThreads(0)  # the map is parallel already
     reflect = {"border_mode": cv2.BORDER_REFLECT, "p": 1.0}
-    layers = {
-        "pipeline": lambda: [
+
+    def seven(fill):
+        return [
             A.HorizontalFlip(p=0.5),
             A.Affine(
                 translate_percent={"x": (-0.1, 0.1), "y": (-0.1, 0.1)},
@@ -92,9 +99,13 @@ def albumentations(case, side):
             ),
             A.ColorJitter(brightness=0.1, contrast=0.2, saturation=0.3, hue=0.05, p=1.0),
             A.CoarseDropout(
-                num_holes_range=(1, 1), hole_height_range=(0.22, 0.32), hole_width_range=(0.22, 0.32), fill=128, p=1.0
+                num_holes_range=(1, 1), hole_height_range=(0.22, 0.32), hole_width_range=(0.22, 0.32), fill=fill, p=1.0
             ),
-        ],
+        ]
+
+    layers = {
+        "pipeline": lambda: seven(128),
+        "pipeline, noise": lambda: seven("random"),
         "flip": lambda: [A.HorizontalFlip(p=0.5)],
         "rotation": lambda: [A.Rotate(limit=(-18, 18), **reflect)],
         "perspective": lambda: [A.Perspective(scale=(0.0, 0.06), p=1.0)],
@@ -218,7 +229,7 @@ def rows(case, side, figures):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", default=["pipeline", "rotation", "elastic"])
+    parser.add_argument("--cases", nargs="+", default=["pipeline", "pipeline, noise", "rotation", "elastic"])
     parser.add_argument("--sides", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS))
     parser.add_argument("--runs", type=int, default=5)

@@ -65,8 +65,11 @@ def robust_self_training(
         checks.fail(owner, "model", "compiled", getattr(model, "name", model), "Call model.compile(...) before.")
     if not isinstance(training, SelfTraining):
         training = SelfTraining(training)
+    own = ("clean_fraction", "warmup_steps", "budget", "weight_perturbation", "input_name")
+    if unknown := sorted(set(hardening or {}) - set(own)):
+        checks.fail(owner, "hardening", f"a dict of {', '.join(own)}", unknown)
     trainer = AdversarialTraining(model, attack, method, **(hardening or {}))
-    trainer.compile_from_config(model.get_compile_config())
+    trainer.compile_like(model)
     x, y = labeled
     callbacks = fit.pop("callbacks", None) or []
     callbacks = [training, *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]

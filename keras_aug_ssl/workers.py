@@ -36,6 +36,14 @@ class Engine(Protocol):
         """Yields the results, in any order, of a function that needs nothing made beforehand."""
 
 
+def checked(owner: str, engine: Any) -> Any:
+    """Returns an engine or None; raises for anything else, such as the class or its name."""
+    works = all(hasattr(engine, name) for name in ("running", "map", "light_map"))
+    if engine is not None and (isinstance(engine, type) or not works):
+        checks.fail(owner, "engine", "None or an engine, such as kas.scale.Ray(2)", engine, error=TypeError)
+    return engine
+
+
 class InProcess:
     """This process, one item after the other."""
 

@@ -77,3 +77,42 @@ def test_a_pool_is_enough_and_a_model_must_be_compiled():
         kas.robust_self_training(network(), POOL, (X, Y), ATTACK, "fast", feeding=FEEDING, epochs=1, verbose=0)
     with pytest.raises(ValueError, match="`model` must be compiled"):
         kas.robust_self_training(keras.Sequential([keras.layers.Dense(3)]), POOL, (X, Y), ATTACK)
+
+
+def own_loss(y, outputs):
+    return keras.losses.sparse_categorical_crossentropy(y, outputs)
+
+
+class OwnAdam(keras.optimizers.Adam):
+    pass
+
+
+class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.01
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.parametrize(("optimizer", "loss", "options"), [
+    (lambda: "adam", own_loss, {"metrics": [own_loss]}),
+    (lambda: OwnAdam(OwnSchedule()), lambda y, outputs: own_loss(y, outputs), {"jit_compile": True}),
+    (lambda: keras.optimizers.LossScaleOptimizer(OwnAdam(0.01)), own_loss, {"run_eagerly": True}),
+], ids=["functions", "classes", "wrapped"])  # fmt: skip
+def test_what_a_model_is_compiled_with_need_not_be_registered(optimizer, loss, options):
+    model = network()
+    model.compile(optimizer(), loss, **options)
+    kind = type(model.optimizer)
+    history = kas.robust_self_training(
+        model, kas.SelfTraining(POOL, start_epoch=1), (X, Y), ATTACK, feeding=FEEDING, epochs=2, verbose=0
+    )
+    assert np.isfinite(history.history["loss"]).all() and type(model.optimizer) is kind
+    assert all(getattr(model, name) == value for name, value in options.items() if name != "metrics")
+
+
+def test_hardening_takes_the_arguments_it_names():
+    model, st = network(), kas.SelfTraining(POOL)
+    for wrong in ({"method": "fast"}, {"warmup": 5}):
+        with pytest.raises(ValueError, match="`hardening` must be a dict of clean_fraction, warmup_steps"):
+            kas.robust_self_training(model, st, (X, Y), ATTACK, hardening=wrong)

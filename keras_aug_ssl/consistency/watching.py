@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl.consistency.batches import Batch, Found
-from keras_aug_ssl.meaning.heads import LABELS, Head
+from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.labels import decisions_in_graph
 from keras_aug_ssl.teaching import guards
 from keras_aug_ssl.teaching.printing import log_unprinted
@@ -50,6 +50,7 @@ class Watch:
     def __init__(self, model: keras.Model, classes: int) -> None:
         self.classes = classes
         self.has_oracle = False
+        self._compared = "pseudo_accuracy"
         self.has_norm = any(isinstance(layer, keras.layers.BatchNormalization) for layer in model._flatten_layers())
         self.mask_rate = keras.metrics.Mean("mask_rate")
         self.unlabeled_loss = keras.metrics.Mean("unlabeled_loss")
@@ -69,6 +70,8 @@ class Watch:
             self._count_classes(head, batch, found)
         self.has_oracle = batch.oracle is not None
         if self.has_oracle:
+            if head.kind == NUMBERS:
+                self._compared = "pseudo_mean_absolute_error"
             right = tf.cast(_right(head, guess.probabilities, batch.oracle), tf.float32)
             zeros = tf.zeros([3])
             both = tf.stack([tf.reduce_sum(guess.weights), tf.reduce_sum(guess.weights * right)])
@@ -95,7 +98,8 @@ class Watch:
         logs = {metric.name: float(metric.result()) for metric in (self.mask_rate, self.unlabeled_loss)}
         if self.has_oracle:
             weight, right, *_ = np.asarray(self.shares.result())
-            logs["pseudo_accuracy"] = float(right / weight) if weight else float("nan")  # where no row was selected
+            # NaN where no row was selected.
+            logs[self._compared] = float(right / weight) if weight else float("nan")
         return logs
 
     def reset(self) -> None:
@@ -163,10 +167,10 @@ def first_of(callback: keras.callbacks.Callback, callbacks: Any) -> Any:
 
 
 def _right(head: Head, guesses: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """(N,) whether guesses (N, K), probabilities or logits of single classes, are the labels; True for numbers."""
+    """(N,) whether guesses (N, K), probabilities or logits of single classes, are the labels; of numbers, how far."""
     truth = decisions_in_graph(head, y)
     if head.single:
         return tf.argmax(guesses, axis=-1, output_type=tf.int32) == truth
     if head.kind == LABELS:
         return tf.reduce_all((guesses >= 0.5) == (truth >= 0.5), axis=-1)
-    return tf.ones_like(guesses[:, 0], tf.bool)
+    return tf.reduce_mean(tf.abs(guesses - tf.reshape(tf.cast(truth, guesses.dtype), tf.shape(guesses))), axis=-1)

@@ -174,7 +174,7 @@ def _batches(
         batches = batches.unbatch().batch(size, drop_remainder=True)
     else:
         with tf.device("CPU:0"):
-            part = tf.nest.map_structure(tf.convert_to_tensor, part)
+            part = tf.nest.map_structure(tf.convert_to_tensor, _of_arrays(part))
         lengths = [array.shape[0] if array.shape.rank else 0 for array in tf.nest.flatten(part)]
         length = min(lengths)
         if length != max(lengths):
@@ -184,6 +184,15 @@ def _batches(
     if length == 0:
         checks.fail(owner, name, "at least one example", part)
     return batches, length
+
+
+def _of_arrays(part: Any) -> Any:
+    """A list of numbers, labels say, is one array, not a structure of many."""
+    if isinstance(part, tuple):
+        return tuple(map(_of_arrays, part))
+    if isinstance(part, dict):
+        return {name: _of_arrays(each) for name, each in part.items()}
+    return np.asarray(part) if isinstance(part, list) else part
 
 
 def _of_batches(

@@ -223,10 +223,17 @@ def _extend(x: np.ndarray, recipes: list[_Recipe], columns: np.ndarray | None = 
             base, partner = (0.5 * x[rows[block]].astype(accurate) for rows in (recipe.bases, recipe.partners))
             mixed = 2.0 * (base + weights[block] * (partner - base))  # halves: a difference of two floats may be none
             end, begin = end + len(mixed), end
-            result[begin:end] = np.rint(mixed) if x.dtype.kind in "iu" else mixed
+            result[begin:end] = _whole(mixed, x.dtype) if x.dtype.kind in "iu" else mixed
             if recipe.votes is not None:
                 result[begin:end, columns] = recipe.votes[block]
     return result
+
+
+def _whole(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Floats rounded to whole numbers; what rounds to one more than the largest of 64 bits is the largest."""
+    largest = np.iinfo(dtype).max
+    beyond = values >= float(largest)
+    return np.where(beyond, largest, np.where(beyond, 0, np.rint(values)).astype(dtype)).astype(dtype)
 
 
 def _numbers(owner: str, name: str, values: Any) -> np.ndarray:

@@ -150,13 +150,13 @@ def cut(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
 
     A row of a rectangle is one run of values: what is gathered is counted on, not looked up by the pixel.
     """
-    (height, width), channels = size, images.shape[-1]
+    (height, width), channels = size, images.shape[-1] or tf.shape(images)[-1]
     batch, row = tf.shape(images)[0], tf.shape(images)[2] * channels
     top, left = (edge[:, None, None] for edge in tf.unstack(corner, axis=1))
     place = (top + tf.range(height)[:, None]) * row + left * channels + tf.range(width * channels)
     rows = tf.gather(tf.reshape(images, [batch, tf.shape(images)[1] * row]), place, batch_dims=1)
     rows = tf.reshape(rows, [batch, height, width, channels])
-    return tf.ensure_shape(rows, [images.shape[0], height, width, channels])
+    return tf.ensure_shape(rows, [images.shape[0], height, width, images.shape[-1]])
 
 
 def cut_windows(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
@@ -164,7 +164,7 @@ def cut_windows(images: tf.Tensor, corner: tf.Tensor, size: Size) -> tf.Tensor:
 
     TensorFlow's own gather reads one index a value; XLA's reads one a rectangle, and has no gradient here.
     """
-    if gen_xla_ops is None or not images.dtype.is_integer:
+    if gen_xla_ops is None or not images.dtype.is_integer or images.shape[-1] is None:
         return cut(images, corner, size)
     batch, shape = tf.shape(images)[0], (1, *size, images.shape[-1])
     start = tf.concat([tf.range(batch)[:, None], corner, tf.zeros([batch, 1], tf.int32)], axis=1)

@@ -49,8 +49,8 @@ def choose(boxes: tf.Tensor, within: tf.Tensor, outside: tf.Tensor) -> tf.Tensor
 
     With the channels as a part of the width: loops as short as the channels don't vectorize.
     """
-    shape, channels = tf.shape(outside), outside.shape[-1]
-    height, width = (outside.shape[axis] or shape[axis] for axis in (1, 2))
+    shape = tf.shape(outside)
+    height, width, channels = (outside.shape[axis] or shape[axis] for axis in (1, 2, 3))
     chosen = inside(boxes * [1, channels, 1, channels], (height, width * channels))
     rows = [shape[0], height, width * channels]
     return tf.reshape(tf.where(chosen, tf.reshape(within, rows), tf.reshape(outside, rows)), shape)

@@ -57,7 +57,8 @@ class RandomCrop(_Crop):
     An image smaller than the rectangle, and every image with `training=False`, gives the largest centred rectangle of
     that shape, resized, as `keras.layers.RandomCrop` documents. Whole pixels are copied, bit for bit.
 
-    Parameters drawn: `out_to_in`, and, of images known to be large enough, `corner` (B, 2) int32 (top, left).
+    Parameters drawn: `out_to_in`, and, of images known to be large enough, `corner` (B, 2) int32 (top, left), from
+    which pixels are copied. Who changes the one by hand changes the other, or drops `corner`.
 
     Args:
         height, width: of the rectangle, in pixels.

@@ -193,6 +193,9 @@ class MixingLayer(AugmentationLayer):
 
     def _check_width(self, labels: tf.Tensor) -> None:
         wanted, classes = self.num_classes, _are_classes(labels)
+        if labels.dtype == tf.string:
+            advice = "For names of classes: keras.layers.StringLookup, or np.unique(names, return_inverse=True)."
+            checks.fail(type(self).__name__, "labels", "numbers", "strings", advice, error=TypeError)
         if wanted is not None and labels.shape[-1] != wanted and (not classes or labels.dtype.is_floating):
             expected = f"integers (B,) or (B, 1), or (B, {wanted}) as `num_classes` says"
             checks.fail(type(self).__name__, "labels", expected, f"{labels.dtype.name} of shape {labels.shape}")
@@ -202,8 +205,9 @@ class MixingLayer(AugmentationLayer):
         owner, wanted = type(self).__name__, self.num_classes
         if labels.dtype.is_floating:
             return labels
-        if not _are_classes(labels) or labels.dtype == tf.bool:
+        if not _are_classes(labels) or labels.dtype == tf.bool and wanted is None:
             return tf.cast(labels, tf.float32)
+        labels = tf.cast(labels, tf.int32) if labels.dtype == tf.bool else labels
         if wanted is None:
             advice = "Or cast the labels to float32 if they are numbers to predict, not classes."
             checks.fail(owner, "num_classes", "given to mix integer labels", None, advice)

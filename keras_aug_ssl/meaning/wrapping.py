@@ -33,9 +33,17 @@ class Wrapper(keras.Model):
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the wrapper and, with the same optimizer, loss and metrics, the wrapped model."""
         super().compile(*args, **kwargs)
-        names = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
+        names = (
+            "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution",
+            "jit_compile",
+        )  # fmt: skip
         shared = {name: kwargs[name] for name in names if name in kwargs} | dict(zip(names, args, strict=False))
         self.model.compile(**{**shared, "optimizer": self.optimizer})
+
+    def compile_like(self, model: keras.Model) -> None:
+        """Compiles as `model` is, with an optimizer of the same settings that has made no step."""
+        # What `get_compile_config` writes for a file: functions and classes of the user's need not be registered here.
+        self.compile(**{**model._compile_config.config, "optimizer": _unused(model.optimizer)})
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` says, when a saved wrapper is loaded."""
@@ -50,3 +58,13 @@ class Wrapper(keras.Model):
     def export(self, filepath: Any, **kwargs: Any) -> None:
         """Exports the wrapped model."""
         self.model.export(filepath, **kwargs)
+
+
+def _unused(optimizer: Any) -> Any:
+    """An optimizer of the same class and settings."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # mixed precision wraps it
+    parts = [optimizer, inner]
+    if isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        parts.append(inner._learning_rate)
+    with keras.saving.custom_object_scope({type(part).__name__: type(part) for part in parts}):
+        return type(optimizer).from_config(optimizer.get_config())

@@ -16,7 +16,7 @@ from keras_aug_ssl.scale.selecting import Counting, Selecting, check_rule, first
 from keras_aug_ssl.scale.shards import Shards
 from keras_aug_ssl.self_training.books.identity import digests, plain
 from keras_aug_ssl.self_training.pool.sources import digest
-from keras_aug_ssl.workers import Engine, Ray
+from keras_aug_ssl.workers import Engine, Ray, checked
 
 
 class Result(NamedTuple):
@@ -102,7 +102,7 @@ def pseudo_label(
     manifest = folder.finished()
     if manifest is None:
         job = Job(str(file.resolve()), shards, rule, folder, batch_size)
-        manifest = _run(job, Ray() if engine is None else engine, prior, holdout)
+        manifest = _run(job, checked(OWNER, engine) or Ray(), prior, holdout)
     return Result(place.as_posix(), manifest["rows"], manifest["selected"])
 
 

@@ -29,6 +29,13 @@ def value_of(variable: Any) -> Any:
     return (tf.identity if backend.IS_TENSORFLOW else keras.ops.copy)(variable.value)
 
 
+def steps_made(optimizer: Any) -> Any:
+    """`optimizer.iterations` as an integer tensor, which it is by itself under gradient accumulation, and one of all
+    replicas under a strategy."""
+    iterations = optimizer.iterations
+    return tf.convert_to_tensor(iterations) if backend.IS_TENSORFLOW else keras.ops.convert_to_tensor(iterations)
+
+
 def training_state(model: keras.Model) -> list[np.ndarray]:
     """Returns copies of all that training changes: weights, statistics, random state and the optimizer."""
     return [keras.ops.convert_to_numpy(value_of(variable)) for variable in _training_variables(model)]
@@ -55,7 +62,7 @@ def averaged_weights(owner: str, model: keras.Model) -> Iterator[None]:
         ValueError: when the optimizer keeps no averages.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # mixed precision wraps it
-    if optimizer.use_ema and not int(optimizer.iterations):  # the average of no step is what the weights are
+    if optimizer.use_ema and not int(steps_made(optimizer)):  # the average of no step is what the weights are
         yield
         return
     averages = getattr(optimizer, "_model_variables_moving_average", None)

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from keras_aug_ssl.layers.mixing import MixingLayer
 from keras_aug_ssl.testing.laws import Law, broken, op_by_op, register, same
-from keras_aug_ssl.testing.subject import KEY, Subject
+from keras_aug_ssl.testing.layer_values import JUMPS
+from keras_aug_ssl.testing.subject import HEIGHT, KEY, WIDTH, Subject
 
 LAWS: list[Law] = []
 LABELS = np.eye(4, dtype="float32")
@@ -42,6 +43,26 @@ def _mapped(subject: Subject, images: Any, labels: Any) -> Any:
     dataset = tf.data.Dataset.from_generator(lambda: iter([(images, labels)]), output_signature=sizes)
     augmented = subject.augment(subject.plain())
     return next(iter(dataset.map(lambda x, y: augmented((x, y)))))
+
+
+@register(LAWS, "earlier calls don't matter", lambda subject: subject.takes_annotations, graphs=True)
+def earlier_calls_dont_matter(subject: Subject) -> None:
+    """What a call gives is the same whatever was called before: masks of other channels, labels, or None for them."""
+    images, masks = subject.images(), np.random.default_rng(2).integers(0, 5, (4, HEIGHT, WIDTH, 2)).astype("uint8")
+    calls: list[Any] = [{"images": images, "segmentation_masks": masks[..., :count]} for count in (1, 2)]
+    calls += [(images, LABELS), (images, LABELS, None)]
+    with op_by_op():
+        expected = [subject.augment(subject.plain())(inputs) for inputs in calls]
+    for inputs, wanted in zip(calls, expected, strict=True):
+        try:
+            found = subject.augment(subject.plain())(inputs)
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            broken(f"after other calls it fails: {type(error).__name__}: {str(error)[:300]}")
+        for one, other in zip(tf.nest.flatten(found), tf.nest.flatten(wanted), strict=True):
+            if (one is None) != (other is None):
+                broken("None doesn't stay None")
+            if one is not None:
+                same(one, other, "what comes out after other calls and by itself", 1e-3 * subject.span, JUMPS)
 
 
 @register(LAWS, "a broken pixel is its own image's", lambda subject: subject.independent or _mixes(subject))

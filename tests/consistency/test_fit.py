@@ -201,3 +201,13 @@ def test_two_replicas_learn_as_one():
         np.testing.assert_allclose(history["mask_rate"], rate, atol=1e-6)
     else:
         assert tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15)
+
+
+def test_numbers_are_compared_with_an_oracle_by_how_far_they_are():
+    x = np.linspace(-1, 1, 40, dtype="float32")[:, None]
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    ssl = kas.PiModel(model, weak=kas.consistency.unchanged)
+    ssl.compile(keras.optimizers.SGD(0.0), "mse")
+    batches = kas.data.labeled_unlabeled((x, x[:, 0]), x, batch_size=10, ratio=2, oracle=np.full(40, 7.0, "float32"))
+    history = ssl.fit(batches, verbose=0).history
+    assert history["pseudo_mean_absolute_error"] == [7.0] and "pseudo_accuracy" not in history

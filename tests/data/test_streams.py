@@ -119,3 +119,9 @@ def test_dict_inputs_and_sample_weights_pass_through():
 def test_bad_input_gets_one_clear_error(labeled, unlabeled, options, message):
     with pytest.raises(ValueError, match=message):
         data.labeled_unlabeled(labeled, unlabeled, **options)
+
+
+def test_a_list_of_labels_is_an_array():
+    batches = data.labeled_unlabeled((np.zeros((10, 2)), [3, 4] * 5), np.zeros((30, 2)), batch_size=10, ratio=1)
+    (_, labels), _ = next(iter(batches))
+    np.testing.assert_array_equal(np.sort(labels), [3] * 5 + [4] * 5)

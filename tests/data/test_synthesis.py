@@ -293,3 +293,10 @@ def test_a_sparse_matrix_says_how_to_make_it_dense():
     for x in (sparse.csr_matrix(np.eye(6)), tf.sparse.from_dense(np.eye(6))):
         with pytest.raises(TypeError, match="`x` must be a dense array.*toarray"):
             data.synthesize(x, np.array([0] * 4 + [1] * 2))
+
+
+@pytest.mark.parametrize("largest", [np.uint64(2**64 - 1), np.int64(2**63 - 1), np.int32(2**31 - 1)])
+def test_the_largest_whole_numbers_stay_what_they_are(largest):
+    x = np.array([[largest]] * 6 + [[0]] * 20, largest.dtype)
+    made, labels = data.synthesize(x, np.array([1] * 6 + [0] * 20))
+    assert made.dtype == largest.dtype and (made[labels == 1] == largest).all() and len(made) == 40

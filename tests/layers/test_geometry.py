@@ -357,3 +357,16 @@ def test_boxes_are_hulls_of_their_moved_corners():
     moved = (inverse @ outline)[:, :2] + 0.5
     expected = np.concatenate([moved.min(-1), moved.max(-1)], -1).clip(0, [40, 30, 40, 30])
     np.testing.assert_allclose(found, expected, atol=1e-2)
+
+
+def test_a_crop_takes_masks_whose_channels_nobody_knows():
+    """As `tf.numpy_function` hands them over."""
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3)).astype("uint8")
+
+    def read(images):
+        masks = tf.numpy_function(lambda part: part[..., :1], [images], tf.uint8)
+        return {"images": images, "segmentation_masks": tf.ensure_shape(masks, [None, 12, 10, None])}
+
+    source = tf.data.Dataset.from_tensor_slices(images).batch(2).map(read)
+    for cut in kas.Pipeline([layers.RandomCrop(5, 6)]).map(source):
+        np.testing.assert_array_equal(cut["segmentation_masks"], cut["images"][..., :1])

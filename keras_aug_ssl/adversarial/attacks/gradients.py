@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import backend, checks
 from keras_aug_ssl.adversarial.attacks.fixed_radius import FGSM
-from keras_aug_ssl.adversarial.threat.limits import assert_inside
+from keras_aug_ssl.adversarial.threat.limits import inside
 from keras_aug_ssl.adversarial.victim import objectives
 from keras_aug_ssl.adversarial.victim.model import Victim, several, victim_of
 from keras_aug_ssl.meaning import heads, labels, losses
@@ -120,8 +120,8 @@ def fgsm(
 def _fgsm_in_graph(attack: FGSM, model: keras.Model, x: Any, y: Any, input_name: str | int | None) -> Any:
     x = tf.nest.map_structure(tf.convert_to_tensor, x)
     victim = victim_of("fgsm", model, x, input_name=input_name, y=y)
-    attacked, _ = victim.inputs.split(x)
-    assert_inside("fgsm", attacked, attack.bounds)
+    attacked, others = victim.inputs.split(x)
+    x = victim.inputs.join(inside("fgsm", attacked, attack.bounds), others)
     return attack.perturb(victim, x, y, tf.constant(0))
 
 

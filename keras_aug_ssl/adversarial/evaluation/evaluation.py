@@ -25,7 +25,7 @@ from keras_aug_ssl.adversarial.victim.batches import batches
 from keras_aug_ssl.adversarial.victim.model import Victim, victim_of
 from keras_aug_ssl.checks import fail, integer
 from keras_aug_ssl.meaning import heads
-from keras_aug_ssl.workers import Engine
+from keras_aug_ssl.workers import Engine, checked
 
 _CHECKED = 100  # examples on which the checks for masked gradients run
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -86,6 +86,7 @@ def evaluate_robustness(
         >>> report.worst_case, report.warnings
         ({0.1: 1.0, 0.2: 0.5}, ())
     """
+    engine = checked(OWNER, engine)
     chosen = comparable(attacks, bounds)
     epsilons = radii(epsilons, chosen, given=attacks is not None)
     options = {"input_name": input_name, "batch_size": integer(OWNER, "batch_size", batch_size, 1)}

@@ -13,6 +13,7 @@ from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial.threat import noise
 from keras_aug_ssl.adversarial.threat.balls import flat, spread
 from keras_aug_ssl.adversarial.victim.model import Victim, victim_of
+from keras_aug_ssl.meaning import heads
 from keras_aug_ssl.meaning.labels import decisions, predicted
 
 METHODS = ("gradient", "integrated", "smooth")
@@ -29,7 +30,8 @@ def saliency(
     steps: int = 50,
     seed: int = 0,
 ) -> np.ndarray:
-    """How the score f of a class depends on each value of the input: the logit, where the model has one.
+    """How the score f of a class depends on each value of the input: the logit, where the model has one; of a model of
+    yes and no by one unit, its logit for yes and minus that for no.
 
     * "gradient": df/dx (Simonyan et al. 2014, arXiv 1312.6034, section 3).
     * "integrated": (x - b) times the mean gradient on the way from the baseline b to x, which adds up to f(x) - f(b)
@@ -92,7 +94,10 @@ def _graph(victim: Victim) -> Any:
     def gradient(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(x)
-            score = tf.gather(victim.scores(x, []), y, axis=1, batch_dims=1)
+            scores = victim.scores(x, [])
+            score = tf.gather(scores, y, axis=1, batch_dims=1)
+            if victim.head.kind == heads.BINARY:  # "no" has no logit of its own: it is what speaks against "yes"
+                score -= tf.gather(scores, 1 - y, axis=1, batch_dims=1)
         found = tape.gradient(score, x)
         return tf.zeros_like(x) if found is None else found
 

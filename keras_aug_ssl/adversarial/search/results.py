@@ -37,8 +37,11 @@ class AttackResult:
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of examples the attack did not fool."""
-        return float(1.0 - np.mean(self.success))
+        """Share of examples that the model gets right in spite of the attack.
+
+        Where the loss is NaN the model answers nothing, and so isn't right: a training that diverged is not robust.
+        """
+        return float(1.0 - np.mean(self.success | np.isnan(self.loss)))
 
     def distribution(self, quantiles: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)) -> dict[float, float]:
         """Quantiles of the distance among examples that were right and are fooled; NaN when there is none."""

@@ -44,12 +44,17 @@ def check_inputs(owner: str, x: np.ndarray, bounds: tuple[np.ndarray, np.ndarray
     return x
 
 
-def assert_inside(owner: str, x: tf.Tensor, bounds: tuple[np.ndarray, np.ndarray]) -> None:
-    """`check_inputs` in graph code: stops a run whose inputs leave the bounds, or an attack would cut them off."""
+def inside(owner: str, x: tf.Tensor, bounds: tuple[np.ndarray, np.ndarray]) -> tf.Tensor:
+    """`check_inputs` in graph code: stops a run whose inputs leave the bounds, or an attack would cut them off.
+
+    XLA leaves assertions out; there such values become NaN, and so does the loss, which can't pass for a training.
+    """
     low, high = bounds
     x = tf.cast(x, tf.float32)
+    within = (x >= low) & (x <= high)
     message = f"{owner}: inputs must lie inside the attack's bounds ({np.min(low):g}, {np.max(high):g})."
-    tf.debugging.Assert(tf.reduce_all((x >= low) & (x <= high)), [message, tf.reduce_min(x), tf.reduce_max(x)])
+    tf.debugging.Assert(tf.reduce_all(within), [message, tf.reduce_min(x), tf.reduce_max(x)])
+    return tf.where(within, x, np.nan)
 
 
 def check_mask(owner: str, mask: Any, x: Any, start: int) -> np.ndarray | None:

@@ -9,13 +9,14 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.adversarial.search.attack import Attack
-from keras_aug_ssl.adversarial.threat.limits import assert_inside
+from keras_aug_ssl.adversarial.threat.limits import inside
 from keras_aug_ssl.adversarial.training.methods import Trades, divergence
 from keras_aug_ssl.adversarial.victim.model import Inputs, Victim, telling
 from keras_aug_ssl.consistency import replicas
 from keras_aug_ssl.consistency.batches import Batch, Found, concatenated, split
 from keras_aug_ssl.consistency.model import ConsistencyModel
 from keras_aug_ssl.consistency.views import Views
+from keras_aug_ssl.teaching.teachers import steps_made
 
 
 def robust(
@@ -93,13 +94,11 @@ class Attacked(Views):
         x = concatenated(parts)
         inputs = Inputs("robust", x, self.input_name)
         attacked, others = inputs.split(x)
-        attacked = tf.cast(attacked, tf.float32)
-        assert_inside("robust", attacked, self.attack.bounds)
-        x = inputs.join(attacked, others)
+        x = inputs.join(inside("robust", attacked, self.attack.bounds), others)
         victim = Victim("robust", trainer.model, inputs, x, telling(trainer, self.attack.loss), batch.y)
         trades = Trades(self.beta)
         trades.check(victim.head)
-        step = tf.cast(trainer.optimizer.iterations.value, tf.int64)
+        step = tf.cast(steps_made(trainer.optimizer), tf.int64)
         x_adv = trades.prepare(self.attack).perturb(victim, x, None, step)
         clean = victim.head.scores(trainer.aside(x, _PASS))
         moved = victim.head.scores(trainer(x_adv, training=True))

@@ -67,7 +67,8 @@ class Method:
     def check(self, head: heads.Head) -> None:
         """Raises where the method makes no sense for a model with this head."""
         if self.needs_classes and head.kind not in (heads.CLASSES, heads.BINARY):
-            expected = '"standard", "fast" or "free" for a model without classes'
+            names = ", ".join(f'"{name}"' for name, make in METHODS.items() if not make().needs_classes)
+            expected = f"one of {names} for a model without classes"
             checks.fail("AdversarialTraining", "method", expected, type(self).__name__)
 
     def examples(self, trainer: Any, victim: Victim, batch: Batch, seed: tf.Tensor, share: tf.Tensor) -> Any:

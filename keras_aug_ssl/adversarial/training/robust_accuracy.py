@@ -13,7 +13,12 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial.attacks.fixed_radius import FGSM
 from keras_aug_ssl.adversarial.search.attack import Attack
+from keras_aug_ssl.adversarial.search.results import concatenate
+from keras_aug_ssl.adversarial.victim.batches import batches
+from keras_aug_ssl.adversarial.victim.model import victim_of
+from keras_aug_ssl.meaning import heads
 from keras_aug_ssl.meaning.wrapping import Wrapper
+from keras_aug_ssl.teaching.teachers import steps_made
 
 ACTIONS = ("warn", "stop", "rollback")
 
@@ -73,8 +78,7 @@ class RobustAccuracy(keras.callbacks.Callback):
         owner = "RobustAccuracy"
         if not isinstance(attack, Attack):
             checks.fail(owner, "attack", "an attack, such as PGD(epsilon=8 / 255)", attack, error=TypeError)
-        if attack.targeted:
-            checks.fail(owner, "attack", "untargeted", type(attack).__name__)
+        check_attack(owner, attack)
         self.attack = attack
         self.x: Any
         self.y: Any
@@ -103,6 +107,9 @@ class RobustAccuracy(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measures."""
         if epoch % self.every == 0 or np.isnan(self._last):
+            if np.isnan(self._last):
+                input_name = getattr(self.model, "input_name", None)
+                check_classifier("RobustAccuracy", self.model, self.x, self.y, input_name)
             self._last = self._measure(self.attack)
             one_step = self._one_step()
             if one_step is not None and self.overfitted_epoch is None:
@@ -124,7 +131,7 @@ class RobustAccuracy(keras.callbacks.Callback):
         return FGSM(trained.epsilon, trained.norm, bounds=trained.bounds)
 
     def _watch(self, epoch: int, robust: float, one_step: float) -> None:
-        if int(self.model.optimizer.iterations) < self.model.warmup_steps:
+        if int(steps_made(self.model.optimizer)) < self.model.warmup_steps:
             return  # nothing is known yet of the radius that is measured
         stands = one_step >= _LIKELY  # a model that falls to one step too has only learned little yet
         fell = self._best is not None and robust < _FALL * self._best[0] and one_step >= self._best[1] - _STAYS
@@ -162,6 +169,29 @@ class RobustAccuracy(keras.callbacks.Callback):
             self.model.set_weights(self._weights)
 
 
+def check_attack(owner: str, attack: Attack) -> None:
+    """Refuses attacks under which an accuracy says nothing: those with no limit, or with a goal of their own."""
+    if attack.targeted or attack.minimal:
+        expected = "untargeted and with a limit to what it changes"
+        advice = "One that looks for the smallest change turns every example: `kas.evaluate_robustness` takes it."
+        checks.fail(owner, "attack", expected, type(attack).__name__, advice if attack.minimal else "")
+
+
+def check_classifier(owner: str, model: keras.Model, x: Any, y: Any, input_name: str | int | None) -> None:
+    """Refuses a model of numbers, which are neither right nor wrong."""
+    attacked = attacked_model(model)
+    first, truth = next(iter(batches(owner, attacked, x, y, 250)))
+    victim = victim_of(owner, attacked, first, input_name=input_name, y=truth if y is None else y, differentiated=False)
+    if victim.head.kind == heads.NUMBERS:
+        advice = "A regression model has no accuracy; see the loss of PGD."
+        checks.fail(owner, "model", "a classifier", attacked.name, advice)
+
+
+def attacked_model(model: keras.Model) -> keras.Model:
+    """The model itself, or the one that a wrapper of ours trains."""
+    return model.model if isinstance(model, Wrapper) else model
+
+
 def robust_accuracy(
     model: keras.Model,
     attack: Attack,
@@ -181,6 +211,5 @@ def robust_accuracy(
         batch_limit: batches to attack; None takes all.
         input_name: which of several inputs is attacked.
     """
-    attacked = model.model if isinstance(model, Wrapper) else model
-    results = itertools.islice(attack.stream(attacked, x, y, input_name=input_name), batch_limit)
-    return 1.0 - float(np.mean(np.concatenate([result.success for result in results])))
+    found = attack.stream(attacked_model(model), x, y, input_name=input_name)
+    return concatenate(list(itertools.islice(found, batch_limit))).robust_accuracy

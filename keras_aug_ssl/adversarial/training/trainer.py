@@ -14,15 +14,17 @@ import tensorflow as tf
 from keras_aug_ssl import checks
 from keras_aug_ssl.adversarial.search.attack import Attack
 from keras_aug_ssl.adversarial.search.steps import steepest
-from keras_aug_ssl.adversarial.threat.limits import assert_inside, check_inputs
+from keras_aug_ssl.adversarial.threat.balls import spread
+from keras_aug_ssl.adversarial.threat.limits import check_inputs, inside
 from keras_aug_ssl.adversarial.training import methods
 from keras_aug_ssl.adversarial.training.methods import Batch, Method
-from keras_aug_ssl.adversarial.training.robust_accuracy import robust_accuracy
+from keras_aug_ssl.adversarial.training.robust_accuracy import check_attack, check_classifier, robust_accuracy
 from keras_aug_ssl.adversarial.training.weights import Pairs, keep_states, perturbed, values_of
 from keras_aug_ssl.adversarial.victim.model import Inputs, Victim, telling
 from keras_aug_ssl.consistency.batches import shifted_seeds
 from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.meaning.wrapping import Wrapper
+from keras_aug_ssl.teaching.teachers import steps_made
 
 
 @keras.saving.register_keras_serializable(package="keras_aug_ssl")
@@ -86,7 +88,8 @@ class AdversarialTraining(Wrapper):
         self.method = methods.named(method)
         self.clean_fraction = checks.number(owner, "clean_fraction", clean_fraction, 0.0, 1.0, high_open=True)
         if self.clean_fraction and not self.method.mixes:
-            expected = '0 for a method that sees clean examples anyway; "standard", "fast" and "free" take it'
+            names = ", ".join(f'"{name}"' for name, make in methods.METHODS.items() if make().mixes)
+            expected = f"0 for a method that sees clean examples anyway; {names} take it"
             checks.fail(owner, "clean_fraction", expected, clean_fraction)
         self.warmup_steps = checks.integer(owner, "warmup_steps", warmup_steps, 0)
         if budget is not None and not callable(budget):
@@ -126,6 +129,8 @@ class AdversarialTraining(Wrapper):
         if attack is None:
             return super().evaluate(x, y, *args, **kwargs)
         as_dict = kwargs.pop("return_dict", False)
+        check_attack("AdversarialTraining.evaluate", attack)
+        check_classifier("AdversarialTraining.evaluate", self.model, x, y, self.input_name)
         found = super().evaluate(x, y, *args, return_dict=True, **kwargs)
         found["robust_accuracy"] = robust_accuracy(self.model, attack, x, y, input_name=self.input_name)
         return found if as_dict else list(found.values())
@@ -145,8 +150,10 @@ class AdversarialTraining(Wrapper):
         if batch.unlabeled is not None:
             batch = batch._replace(unlabeled=self._checked(victim, batch.unlabeled))
         self._moment = _Moment(seeds=shifted_seeds(self.model, 1))
-        step = tf.cast(self.optimizer.iterations.value, tf.int64)
+        step = tf.cast(steps_made(self.optimizer), tf.int64)
         share = self._share(batch, step)
+        if self.budget is not None:
+            batch = batch._replace(x=_spoiled(victim, batch.x, tf.math.is_nan(share)))
         if isinstance(self.method, methods.Free):
             predictions = self._replay(victim, batch, step, share)
         else:
@@ -174,9 +181,7 @@ class AdversarialTraining(Wrapper):
     def _checked(self, victim: Victim, x: Any) -> Any:
         """Inputs whose attacked part is floats inside the bounds."""
         x, others = victim.inputs.split(x)
-        x = tf.cast(x, tf.float32)
-        assert_inside("AdversarialTraining", x, self.attack.bounds)
-        return victim.inputs.join(x, others)
+        return victim.inputs.join(inside("AdversarialTraining", x, self.attack.bounds), others)
 
     def _share(self, batch: Batch, step: tf.Tensor) -> tf.Tensor:
         """The share of epsilon that is the radius now: a scalar, or (B,) with a budget."""
@@ -191,8 +196,9 @@ class AdversarialTraining(Wrapper):
                 "AdversarialTraining", "budget", "such that it returns one share an example, (B,)", budget.shape
             )
         message = "AdversarialTraining: `budget` must return shares of epsilon, in [0, 1]."
-        tf.debugging.Assert(tf.reduce_all((budget >= 0.0) & (budget <= 1.0)), [message, budget])
-        return share * budget
+        allowed = (budget >= 0.0) & (budget <= 1.0)
+        tf.debugging.Assert(tf.reduce_all(allowed), [message, budget])
+        return share * tf.where(allowed, budget, np.nan)  # for `_spoiled`, as XLA leaves assertions out
 
     def _descend(self, batch: Batch, x_adv: Any, watched: list[tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
         """One update of the weights; returns the predictions and the gradients of the loss for `watched`."""
@@ -285,6 +291,12 @@ class _Moment:
 
     seeds: Pairs = dataclasses.field(default_factory=list)
     weights: Pairs = dataclasses.field(default_factory=list)
+
+
+def _spoiled(victim: Victim, x: Any, wrong: tf.Tensor) -> Any:
+    """Inputs that are NaN in the (B,) wrong examples, and so is a loss that has seen them."""
+    x, others = victim.inputs.split(x)
+    return victim.inputs.join(tf.where(spread(wrong, x), np.nan, x), others)
 
 
 def _is_stream(model: keras.Model, data: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import draws
+from keras_aug_ssl.layers.engine.compiling import changes
 from keras_aug_ssl.layers.engine.structure import to_tensors
 
 MOST_GRAPHS = 8  # what XLA compiles for a graph is never freed, and takes seconds
@@ -24,6 +25,7 @@ class ArrayCalls:
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline
         self._graphs: dict[Any, Callable[..., Any]] = {}
+        self._changes: tuple[int, ...] = ()
 
     def __call__(self, inputs: Any, seed: Any) -> Any:
         """As `Pipeline.on_arrays`."""
@@ -32,6 +34,8 @@ class ArrayCalls:
         if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):  # ragged boxes
             return self._slowly(inputs, seed)
         described = tf.nest.map_structure(lambda leaf: (leaf.dtype.name, *leaf.shape), inputs)
+        if (changed := changes(self._pipeline)) != self._changes:
+            self._changes, self._graphs = changed, {}
         key = (len(seeds), type(inputs), repr(described))
         if key not in self._graphs:
             if len(self._graphs) >= MOST_GRAPHS:

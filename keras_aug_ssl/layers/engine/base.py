@@ -21,7 +21,7 @@ from keras_aug_ssl.layers.engine.batch import Batch, Spec, Written
 from keras_aug_ssl.layers.engine.calls import Keys, augments_unasked
 from keras_aug_ssl.layers.engine.compiling import Graph, graphs_of
 from keras_aug_ssl.layers.engine.streams import images_of
-from keras_aug_ssl.layers.engine.structure import Layout, holds_arrays, pack, to_tensors, unpack
+from keras_aug_ssl.layers.engine.structure import Layout, holds_arrays, pack, to_tensors, unpack, widths
 
 Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
@@ -121,6 +121,7 @@ class AugmentationLayer(keras.layers.Layer):
     slices = "batch"  # or "channels", "volumes": what the slices of a volume are for `run`; see `engine/volumes.py`
     volumes = False  # True: what is of rank 4 is one volume
     any_layout = False  # True: what it does is the same wherever the channels are
+    times_changed = 0  # how often an attribute was set: what was traced before no longer holds
 
     def __init__(
         self,
@@ -354,17 +355,25 @@ class AugmentationLayer(keras.layers.Layer):
             return function(inputs, *arguments)
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
         inputs = backend.to_tensorflow(to_tensors(inputs))
+        if images_of(inputs).shape[:1] == [0]:  # XLA can't compile a gather from no images
+            return backend.to_native(function(inputs, *arguments))
         # One graph a rank and number of channels: retraced for others, it would know neither any more.
         images = images_of(inputs)
         axes = 3 if self.volumes or images.shape.rank == 5 else 2  # of space
-        channels = images.shape[-1 if self.data_format == "channels_last" else -1 - axes :][:1]
-        key = (function.__name__, *channels, *(leaf.shape.rank for leaf in tf.nest.flatten(inputs)))
+        axis = -1 if self.data_format == "channels_last" or images.shape.rank <= axes else -1 - axes
+        ranks = [None if leaf is None else leaf.shape.rank for leaf in tf.nest.flatten(inputs)]
+        key = (function.__name__, *widths(inputs, axis), *ranks)
         graphs = graphs_of(self)
         if key not in graphs:
             graphs[key] = Graph()
         return backend.to_native(graphs[key](function, inputs, *arguments))
 
     @functools.cached_property
-    def own_graphs(self) -> dict[Any, Graph]:
-        """Those of a layer that shares none; see `graphs_of`."""
+    def own_graphs(self) -> dict[Any, dict[Any, Graph]]:
+        """Those of a layer that shares none, by its `changes`; see `graphs_of`."""
         return {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if not name.startswith("_") and name != "built":
+            object.__setattr__(self, "times_changed", self.times_changed + 1)

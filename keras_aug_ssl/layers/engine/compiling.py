@@ -56,7 +56,12 @@ def graphs_of(layer: Any) -> dict[Any, Graph]:
     3 seconds: a loop that makes the same layer for each trial pays once.
     """
     alike = _alike(layer)
-    return layer.own_graphs if alike is None else _shared_graphs(alike)
+    return layer.own_graphs.setdefault(changes(layer), {}) if alike is None else _shared_graphs(alike)
+
+
+def changes(layer: Any) -> tuple[int, ...]:
+    """How often attributes of the layer and of those it holds were set: what was traced before is of another layer."""
+    return tuple(getattr(part, "times_changed", 0) for part in layer._flatten_layers())
 
 
 @functools.lru_cache(maxsize=256)
@@ -84,6 +89,7 @@ def _own_methods(layer: Any) -> set[str]:
 
 
 def _nameless(config: Any) -> Any:
+    """Without what no graph knows: names, and seeds, of which keys are made before the graph is called."""
     if isinstance(config, dict):
-        return {key: _nameless(value) for key, value in config.items() if key != "name"}
+        return {key: _nameless(value) for key, value in config.items() if key not in ("name", "seed")}
     return [_nameless(value) for value in config] if isinstance(config, (list, tuple)) else config

@@ -62,16 +62,28 @@ def singly(blocks: tf.data.Dataset, like: tf.data.Dataset) -> tf.data.Dataset:
 def at_full_size(function: Callable[[Any], Any], place: Place, element: Any) -> Any:
     """Calls `function` on a batch filled up to the fullest one's size by repeating its last row, and cuts the result.
 
+    Of an empty one the rows are blank: some of what XLA compiles can't be compiled for none.
+
     One size means one compilation: a smaller last batch costs none of its own.
     """
 
     def filled() -> Any:
-        rows = tf.minimum(tf.range(place.full), place.rows - 1)
-        return tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), element)
+        rows = tf.minimum(tf.range(tf.maximum(place.full, 1)), tf.maximum(place.rows - 1, 0))
 
-    whole = tf.cond(place.rows == place.full, lambda: element, filled)
-    tf.nest.map_structure(lambda leaf, like: leaf.set_shape([None, *like.shape[1:]]), whole, element)
-    return tf.nest.map_structure(lambda leaf: leaf[: place.rows], function(whole))
+        def fill(leaf: tf.Tensor) -> tf.Tensor:
+            blank = tf.zeros(tf.concat([[1], tf.shape(leaf)[1:]], 0), leaf.dtype)
+            return tf.gather(tf.concat([leaf, blank], 0), rows)
+
+        return _each(fill, element)
+
+    whole = tf.cond((place.rows == place.full) & (place.rows > 0), lambda: element, filled)
+    _each(lambda leaf, like: leaf.set_shape([None, *like.shape[1:]]), whole, element)
+    return _each(lambda leaf: leaf[: place.rows], function(whole))
+
+
+def _each(function: Callable[..., Any], *elements: Any) -> Any:
+    """`function` of each tensor in a structure, where None stays."""
+    return tf.nest.map_structure(lambda leaf, *more: None if leaf is None else function(leaf, *more), *elements)
 
 
 def images_of(element: Any) -> Any:

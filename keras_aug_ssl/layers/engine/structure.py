@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras_aug_ssl import backend, checks
 from keras_aug_ssl.layers.engine.annotations import read_boxes, with_dense_boxes, write_boxes
 from keras_aug_ssl.layers.engine.batch import Batch
+from keras_aug_ssl.layers.engine.streams import images_of
 
 KEYS = ("images", "labels", "sample_weight", "segmentation_masks", "bounding_boxes", "keypoints")
 
@@ -48,7 +49,7 @@ def unpack(
 
     Args:
         inputs: images (B, H, W, C) or (H, W, C), or volumes (B, D, H, W, C); or (images, labels[, sample_weight]); or a
-            dict with keys of `KEYS`.
+            dict with keys of `KEYS`. A part that is None is as if it weren't there.
         owner: who asks, for errors.
         data_format: where the channels of images and masks are.
         box_format: one of Keras's formats; needed when boxes come.
@@ -60,7 +61,8 @@ def unpack(
         The batch, and the layout to give to `pack`.
     """
     parts, kind, inner = _parts(inputs, owner, mix)
-    parts = with_dense_boxes({key: backend.to_tensorflow(to_tensors(value)) for key, value in parts.items()})
+    parts = {key: backend.to_tensorflow(to_tensors(value)) for key, value in parts.items() if value is not None}
+    parts = with_dense_boxes(parts)
     _check_dense(parts, owner)
     main = "images" if "images" in parts else mix[0]
     images, shape = parts.pop(main), None
@@ -124,9 +126,9 @@ def pack(batch: Batch, layout: Layout) -> Any:
     }
     if layout.inner:
         parts["images"] = {key: parts[key] for key in layout.inner}
-    parts = {key: parts[key] for key in layout.keys}
+    parts = {key: parts.get(key) for key in layout.keys}
     if not layout.batched:
-        parts = tf.nest.map_structure(lambda value: value[0], parts)
+        parts = {key: part if part is None else tf.nest.map_structure(_first, part) for key, part in parts.items()}
     if layout.kind is dict:
         return parts
     if layout.kind is tf.Tensor:
@@ -140,7 +142,7 @@ def to_tensors(value: Any) -> Any:
         return {key: to_tensors(part) for key, part in value.items()}
     if isinstance(value, (tuple, list)) and holds_arrays(value):
         return _rebuilt(type(value), [to_tensors(part) for part in value])
-    return value if _is_tensor(value) else tf.convert_to_tensor(value)
+    return value if value is None or _is_tensor(value) else tf.convert_to_tensor(value)
 
 
 def holds_arrays(value: Any) -> bool:
@@ -149,9 +151,25 @@ def holds_arrays(value: Any) -> bool:
     return any(isinstance(leaf, np.ndarray) or _is_tensor(leaf) for leaf in leaves)
 
 
+def widths(inputs: Any, axis: int) -> tuple[int | None, ...]:
+    """The sizes that code depends on, besides ranks: the channels of images and masks, at `axis`, and of labels as long
+    as numbers of classes may be, the last axis."""
+    named = inputs if isinstance(inputs, Mapping) else {}
+    if isinstance(inputs, (tuple, list)):
+        named = dict(zip(KEYS, inputs, strict=False))
+    images, masks = images_of(inputs), named.get("segmentation_masks")
+    pixels = [part for part in (images, masks) if part is not None and part.shape.rank == images.shape.rank]
+    labels = [leaf for leaf in tf.nest.flatten(named.get("labels")) if leaf is not None and leaf.shape.rank == 2]
+    return (*(part.shape[axis] for part in pixels), *(leaf.shape[-1] for leaf in labels))
+
+
 def _is_tensor(value: Any) -> bool:
     """Whether `value` is a tensor: of TensorFlow, of the backend, or a symbolic one."""
     return tf.is_tensor(value) or isinstance(value, keras.KerasTensor) or backend.is_native(value)
+
+
+def _first(value: tf.Tensor) -> tf.Tensor:
+    return value[0]
 
 
 def _channels_last(images: tf.Tensor) -> tf.Tensor:

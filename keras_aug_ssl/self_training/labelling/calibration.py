@@ -96,7 +96,8 @@ def reliability(probabilities: Any, labels: Any, bins: int = BINS) -> Reliabilit
         (0.5, 0.4)
     """
     probabilities, labels = _held_out("reliability", probabilities, labels)
-    edges = np.linspace(0.0, 1.0, checks.integer("reliability", "bins", bins, 1) + 1)
+    bins = checks.integer("reliability", "bins", bins, 1)
+    edges = np.linspace(0.0, 1.0, bins + 1)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)  # bins hold their upper border
@@ -297,7 +298,7 @@ def dry_run(
     outputs = read_outputs(owner, model, inputs.arrays, labels)
     if not outputs.single:
         checks.fail(owner, "model", "a classifier with one class a row", outputs.kind)
-    prior, truth = class_prior(outputs, labels, owner), class_numbers(labels)
+    prior, truth = class_prior(outputs, labels, owner), class_numbers(labels, outputs.signed)
     own = Teacher(model, outputs)
     labelling = ensemble.checked(owner, teachers) or [model]
     readers = ensemble.read_all(owner, "teachers", labelling, own, inputs.arrays, labels)
@@ -326,9 +327,11 @@ def _held_out(owner: str, probabilities: Any, labels: Any) -> tuple[np.ndarray, 
     values, truth = np.asarray(probabilities, np.float64), class_numbers(np.asarray(labels))
     if values.ndim != 2 or len(values) != len(truth) or not len(truth):
         checks.fail(owner, "probabilities", "(M, K), one line for each of the M labels, at least one", values.shape)
-    if not ((values >= -1e-3) & (values <= 1.001)).all() or not np.allclose(values.sum(axis=1), 1.0, atol=0.02):
+    whole = ((values >= -1e-3) & (values <= 1.001)).all(axis=1) & (np.abs(values.sum(axis=1) - 1.0) <= 0.02)
+    if not whole.all():
         advice = "If they are logits, apply a softmax first."
-        checks.fail(owner, "probabilities", "lines of probabilities that sum to 1", values[0], advice)
+        checks.fail(owner, "probabilities", "lines of probabilities that sum to 1", values[~whole][0], advice)
     if truth.min() < 0 or truth.max() >= values.shape[1]:
-        checks.fail(owner, "labels", f"class numbers from 0 to {values.shape[1] - 1}", int(truth.max()))
+        wrong = truth.min() if truth.min() < 0 else truth.max()
+        checks.fail(owner, "labels", f"class numbers from 0 to {values.shape[1] - 1}", int(wrong))
     return values, truth

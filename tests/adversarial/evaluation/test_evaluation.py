@@ -303,3 +303,10 @@ def test_a_regression_model_has_no_accuracy(points):
     model.compile("sgd", "mean_squared_error")
     with pytest.raises(ValueError, match="must be a classifier"):
         kas.evaluate_robustness(model, points, **QUICK)
+
+
+@pytest.mark.parametrize("engine", ["ray", 2, kas.scale.InProcess])
+def test_an_engine_that_is_none_is_named(engine):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
+    with pytest.raises(TypeError, match="evaluate_robustness: `engine` must be None or an engine"):
+        kas.evaluate_robustness(model, (np.full((2, 2), 0.5), [0, 1]), [kas.FGSM(0.1)], engine=engine)

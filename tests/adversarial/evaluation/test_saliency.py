@@ -82,3 +82,14 @@ def test_errors_say_what_to_do():
     regression.compile("sgd", "mse")
     with pytest.raises(ValueError, match="`model` must be a model of classes"):
         kas.saliency(regression, x)
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated", "smooth"])
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_what_speaks_for_no_speaks_against_yes(method, activation):
+    """Of one unit, as of two whose difference it is."""
+    model, x = network(activation, units=1), images()
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=activation is None))
+    yes, no = (kas.saliency(model, x, np.full(4, label), method) for label in (1, 0))
+    assert np.abs(yes).max() > 1e-3
+    np.testing.assert_allclose(no, -yes, atol=1e-6)

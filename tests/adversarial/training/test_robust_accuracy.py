@@ -156,3 +156,38 @@ def test_errors_say_what_to_do():
     ):
         with pytest.raises(error, match=message):
             kas.RobustAccuracy(**{"attack": kas.PGD(0.1), "data": (x, y), **arguments})
+
+
+def test_a_training_that_diverged_is_not_robust():
+    x, y = data()
+    trainer = compiled(network(), True)
+
+    class Diverge(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.set_weights([np.full_like(weight, np.nan) for weight in self.model.get_weights()])
+
+    best = keras.callbacks.EarlyStopping("robust_accuracy", mode="max", patience=9, restore_best_weights=True)
+    watch = kas.RobustAccuracy(kas.PGD(0.01, steps=2), (x, y))
+    history = trainer.fit(x, y, batch_size=4, epochs=3, verbose=0, callbacks=[Diverge(), watch, best]).history
+    assert history["robust_accuracy"][0] > 0.0 == history["robust_accuracy"][-1] and np.isnan(history["loss"][-1])
+    assert np.isfinite(trainer.get_weights()[0]).all()
+    trainer.set_weights([np.full_like(weight, np.nan) for weight in trainer.get_weights()])
+    assert trainer.evaluate(x, y, attack=kas.FGSM(0.1), verbose=0)[-1] == 0.0
+    assert kas.Square(0.1, steps=2)(trainer.model, x, y).robust_accuracy == 0.0
+
+
+def test_what_has_no_accuracy_is_refused():
+    x, y = data()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    trainer = kas.AdversarialTraining(model, kas.PGD(0.1, steps=2))
+    trainer.compile("sgd", "mse")
+    watch = kas.RobustAccuracy(kas.PGD(0.1), (x, y))
+    with pytest.raises(ValueError, match="RobustAccuracy: `model` must be a classifier"):
+        trainer.fit(x, y, verbose=0, callbacks=[watch])
+    with pytest.raises(ValueError, match="evaluate: `model` must be a classifier"):
+        trainer.evaluate(x, y, attack=kas.PGD(0.1), verbose=0)
+    with pytest.raises(ValueError, match="RobustAccuracy: `attack` must be untargeted and with a limit"):
+        kas.RobustAccuracy(kas.FMN(), (x, y))
+    with pytest.raises(ValueError, match="evaluate: `attack` must be untargeted and with a limit"):
+        compiled(network(), True).evaluate(x, y, attack=kas.FMN(), verbose=0)

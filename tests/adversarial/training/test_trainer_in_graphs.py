@@ -92,6 +92,31 @@ def test_an_ensemble_can_make_the_examples():
     assert np.isfinite(losses(trainer, *data(4))).all()
 
 
+@pytest.mark.parametrize("method", ["standard", "n-fgsm", "free"])
+def test_gradients_may_be_accumulated(method):
+    x, y = data(12)
+    trainer = kas.AdversarialTraining(one_input(3), kas.PGD(0.1, steps=2), method, warmup_steps=2)
+    trainer.compile(keras.optimizers.Adam(0.01, gradient_accumulation_steps=2), LOGITS)
+    watch = kas.RobustAccuracy(kas.PGD(0.1, steps=2), (x, y))
+    assert np.isfinite(losses(trainer, x, y, batch_size=4, callbacks=[watch])).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("wrong", ["inputs", "budget"])
+def test_nothing_out_of_bounds_passes_for_a_training_where_xla_leaves_assertions_out(method, wrong):
+    x, y = data(8)
+    batches = tf.data.Dataset.from_tensor_slices((5.0 * x if wrong == "inputs" else x, y)).batch(4)
+    budget = (lambda x, y: tf.fill(tf.shape(y), 2.0)) if wrong == "budget" else None
+    for compiled in (True, False):
+        trainer = kas.AdversarialTraining(one_input(3), kas.PGD(0.1, steps=2), method, budget=budget)
+        trainer.compile("sgd", LOGITS, jit_compile=compiled)
+        if compiled:
+            assert np.isnan(losses(trainer, batches, None)).all()
+        else:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="must"):
+                losses(trainer, batches, None)
+
+
 def test_replicas_equal_one_on_the_whole_batch(tmp_path):
     """Loss and step of every method, with a regulariser and weights of examples, on two devices."""
     script = """

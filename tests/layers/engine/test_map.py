@@ -264,3 +264,13 @@ def test_what_would_be_clipped_ends_the_map_as_it_ends_a_call(dtype):
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match="must be within value_range"):
             list(mapped)
+
+
+@pytest.mark.parametrize("sizes", [(3, 0, 2), (0, 3), (0, 0)])
+def test_empty_batches_stay_empty(sizes):
+    spec = tf.TensorSpec([None, 8, 9, 3], "uint8")
+    source = tf.data.Dataset.from_generator(lambda: (IMAGES[:size] for size in sizes), output_signature=spec)
+    for some in ([layers.RandomCrop(4, 5)], [layers.RandomRotation(0.1), layers.RandomCrop(4, 5)]):
+        mapped = [batch.shape for batch in kas.Pipeline(some).map(source, seed=1)]
+        assert mapped == [(size, 4, 5, 3) for size in sizes]
+        assert kas.Pipeline(some)(IMAGES[:0], training=True).shape == (0, 4, 5, 3)

@@ -222,14 +222,13 @@ def test_layers_that_do_the_same_share_a_graph_and_no_others_do(inside):
     def graphs(layer):
         return graphs_of(inside(layer))
 
-    same = [layers.RandomRotation(0.1), layers.RandomRotation(0.1, name="another")]
-    assert graphs(same[0]) is graphs(same[1])
+    same = [layers.RandomRotation(0.1), layers.RandomRotation(0.1, name="another"), layers.RandomRotation(0.1, seed=3)]
+    assert graphs(same[0]) is graphs(same[1]) is graphs(same[2])
     replaced = layers.RandomRotation(0.1)
     replaced.draw = lambda spec, key: layers.RandomRotation.draw(replaced, spec, key)
     others = [
         replaced,
         layers.RandomRotation(0.2),
-        layers.RandomRotation(0.1, seed=3),
         layers.RandomRotation(0.1, data_format="channels_first"),
         layers.Remix(num_classes=3),  # counts what it has seen
         layers.Remix(num_classes=3),
@@ -240,6 +239,26 @@ def test_layers_that_do_the_same_share_a_graph_and_no_others_do(inside):
     ]
     found = [graphs(same[0]), *map(graphs, others)]
     assert len({id(graph) for graph in found}) == len(found)
+
+
+GREY = np.full((1, 4, 4, 3), 100, "uint8")
+
+
+@pytest.mark.parametrize("make", [
+    lambda: layers.RandomBrightness((0.1, 0.1)),
+    lambda: Undescribed(0.1),
+    lambda: kas.Pipeline([layers.RandomBrightness((0.1, 0.1))]),
+    lambda: kas.Pipeline.from_keras([keras.layers.RandomBrightness((0.1, 0.1)), keras.layers.Rescaling(1.0)]),
+], ids=["of ours", "of a user's", "held", "beside a stock layer"])  # fmt: skip
+def test_a_layer_changed_after_a_call_does_what_it_is_now(make):
+    layer = make()
+    part = getattr(layer, "layers", [layer])[0]
+    calls = [lambda: layer(GREY, training=True)]
+    calls += [lambda: layer.on_arrays(GREY)] if isinstance(layer, kas.Pipeline) else []
+    for factor, expected in ((0.1, 125.5), (0.4, 202.0)):
+        part.factor = (factor, factor)
+        for call in calls:
+            assert abs(float(np.max(call())) - expected) <= 0.5
 
 
 def test_equal_layers_draw_on_by_themselves_with_one_graph():

@@ -151,3 +151,14 @@ def test_stock_layers_that_draw_are_refused():
 def test_masks_of_other_volumes_are_refused():
     with pytest.raises(ValueError, match=r"\(batch, depth, height, width\) \(4, 3, 16, 20\)"):
         augment()({"images": volumes(), "segmentation_masks": masks()[:, :2]})
+
+
+@pytest.mark.parametrize("make", [lambda: layers.RandomCrop(4, 7), lambda: layers.CutMix(num_classes=2)])
+def test_the_depth_may_vary_from_batch_to_batch(make):
+    layer, batches = make(), [np.full((2, depth, 9, 11, 1), depth, "uint8") for depth in (3, 4, 5)]
+    labels = np.array([0, 1])
+    shapes = [(2, depth, *((4, 7) if isinstance(layer, layers.RandomCrop) else (9, 11)), 1) for depth in (3, 4, 5)]
+    assert [layer((batch, labels), training=True)[0].shape for batch in batches] == shapes
+    spec = (tf.TensorSpec([2, None, 9, 11, 1], "uint8"), tf.TensorSpec([2], "int64"))
+    source = tf.data.Dataset.from_generator(lambda: ((batch, labels) for batch in batches), output_signature=spec)
+    assert [batch.shape for batch, _ in kas.Pipeline([make()]).map(source)] == shapes

@@ -74,3 +74,19 @@ def test_several_targets_in_a_data_set():
     dataset = tf.data.Dataset.from_tensor_slices((IMAGES, STRUCTURES["dict"])).batch(4)
     for _, targets in dataset.map(layers.CutMix()):
         assert targets["kind"].shape == (4, CLASSES) and targets["size"].shape == (4, 1)
+
+
+@pytest.mark.parametrize("name", ["MixUp", "CutMix", "Remix"])
+def test_labels_of_every_form_one_after_the_other(name):
+    """Whatever form came before: numbers with and without an axis of one, booleans, one-hot."""
+
+    def scores(labels):
+        return getattr(layers, name)(num_classes=CLASSES)((IMAGES, labels), training=True, seed=KEY)[1]
+
+    wanted = scores(LABELS)
+    for labels in (LABELS[:, None].astype("uint8"), HARD.astype("uint8"), LABELS, HARD):
+        np.testing.assert_allclose(scores(labels), wanted, atol=1e-6)
+    yes = scores(LABELS > 0)
+    assert yes.shape == (8, CLASSES) and np.allclose(np.sum(yes, axis=1), 1.0) and not np.any(yes[:, 2:])
+    with pytest.raises(TypeError, match="`labels` must be numbers"):
+        scores(np.array(list("abcdefgh")))

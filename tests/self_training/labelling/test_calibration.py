@@ -168,3 +168,24 @@ def test_a_flat_head_is_sharpened():
     labels = np.array([random.choice(4, p=np.exp(row) / np.exp(row).sum()) for row in truth])
     flat = np.exp(0.02 * truth) / np.exp(0.02 * truth).sum(axis=1, keepdims=True)
     assert kas.calibration.temperature(flat, labels) == pytest.approx(0.02, rel=0.1)
+
+
+def test_labels_that_say_no_by_minus_one_are_read_as_such():
+    x, truth = POOL, (HIDDEN > 0).astype("float32")
+    said = {}
+    for loss, labels in (("hinge", 2 * truth - 1), ("binary_hinge", truth)):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.1), "hinge")
+        model.fit(x, labels, epochs=20, verbose=0)
+        said[loss] = calibration.dry_run(model, x, kas.rules.TopFraction(0.5), x, labels)
+    one, other = said.values()
+    assert one.precision == other.precision > 0.8
+
+
+def test_what_is_wrong_is_shown():
+    for probabilities, labels, shown in (
+        ([[0.5, 0.5], [0.5, np.nan]], [0, 1], "nan"), ([[0.5, 0.5], [0.5, 0.5]], [1, -1], "-1"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=shown):
+            calibration.reliability(np.array(probabilities), np.array(labels))
