@@ -15,11 +15,9 @@ many updates on batches of 64 rows moved by up to a tenth ("as they are": not mo
 it takes steps; "fast", "n-fgsm" and "free" don't. The radius grows over the first quarter of the updates, without which
 a large one leaves a network at chance, but for "no warm-up" and where a method learns clean rows beside. Measured on
 the first `--attacked` test rows: accuracy as they are, under PGD of 40 steps and under AutoAttack (ours), and the
-median processor seconds of an epoch behind the first, in which graphs are traced: other work on the machine lengthens
-the others.
+median processor seconds of an epoch behind the first, in which graphs are traced.
 
 Each row (data, task, method, draw, epochs, epsilon) is written to the CSV when it is done and not run again.
-
 `--peers` trains the network of `attacks.py`, which has no BatchNormalization, from the same weights with the same
 number of PGD epochs by us, by ART's AdversarialTrainer and by a PyTorch loop with torchattacks, each in a process of
 its own with one thread, in environments as for `attacks.py`. All end in weights that are measured here.
@@ -63,8 +61,7 @@ PEERS = ("keras_aug_ssl", "ART", "torchattacks")
 HEADING = """\
 2 cores, x86_64, Python 3.11.7, Keras 3.15.1, TensorFlow 2.21.0, beside other work, one core for each run. Made by
 `python benchmarks/robust_training.py --report` from `robust_training.csv`, which holds the raw rows: mean and standard
-deviation over draws, of the first 250 test digits (peers 50, cifar10 100 photographs). CPU
-seconds are the median of epochs behind the first.
+deviation over draws, of 250 test images (peers 50). CPU seconds are the median of epochs behind the first.
 
 """
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -122,6 +119,9 @@ class Clock(keras.callbacks.Callback):
 
 def load(data: str, task: str, draw: int, arguments: argparse.Namespace) -> Task:
     (x, y), (x_test, y_test) = kas.data.load(data)
+    if data != "mnist5k":  # which comes in random order; others may come class by class
+        both = (x, y, x_test, y_test)
+        x, y, x_test, y_test = (part[np.random.default_rng(0).permutation(len(part))] for part in both)
     x, x_test = (part[: arguments.rows].astype("float32") / 255.0 for part in (x, x_test))
     y, pool = y[: arguments.rows], x[:0]
     if task != "all":

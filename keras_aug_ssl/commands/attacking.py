@@ -111,7 +111,7 @@ def _attacker(
 def _row(attack: PGD, model: keras.Model, x: np.ndarray, y: np.ndarray, advance: Advance) -> dict[str, Any]:
     right = dead = 0
     for result in attack.stream(model, x, y):
-        right += int(np.sum(~result.success))
+        right += int(np.sum(result.withstood))
         dead += int(np.sum(result.zero_gradient))
         advance(len(result.success))
     return {"epsilon": attack.epsilon, "accuracy": round(right / len(x), 4), "zero_gradient": dead}

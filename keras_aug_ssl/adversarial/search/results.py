@@ -36,12 +36,17 @@ class AttackResult:
     early_stop: bool
 
     @property
-    def robust_accuracy(self) -> float:
-        """Share of examples that the model gets right in spite of the attack.
+    def withstood(self) -> np.ndarray:
+        """(N,) bool, where the model is right in spite of the attack.
 
-        Where the loss is NaN the model answers nothing, and so isn't right: a training that diverged is not robust.
+        Where the loss is NaN it answers nothing, and so isn't right: a training that diverged is not robust.
         """
-        return float(1.0 - np.mean(self.success | np.isnan(self.loss)))
+        return ~(self.success | np.isnan(self.loss))
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of examples that the model gets right in spite of the attack."""
+        return float(np.mean(self.withstood))
 
     def distribution(self, quantiles: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0)) -> dict[float, float]:
         """Quantiles of the distance among examples that were right and are fooled; NaN when there is none."""

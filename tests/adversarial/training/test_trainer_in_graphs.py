@@ -101,8 +101,7 @@ def test_gradients_may_be_accumulated(method):
     assert np.isfinite(losses(trainer, x, y, batch_size=4, callbacks=[watch])).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("wrong", ["inputs", "budget"])
+@pytest.mark.parametrize(("method", "wrong"), [("n-fgsm", "inputs"), ("free", "budget"), ("trades", "budget")])
 def test_nothing_out_of_bounds_passes_for_a_training_where_xla_leaves_assertions_out(method, wrong):
     x, y = data(8)
     batches = tf.data.Dataset.from_tensor_slices((5.0 * x if wrong == "inputs" else x, y)).batch(4)
