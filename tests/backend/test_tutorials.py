@@ -31,7 +31,7 @@ def folder(tmp_path):
     for number, (image, label) in enumerate(zip(*photographs(48), strict=True)):
         place = tmp_path / f"class_{label}"
         place.mkdir(exist_ok=True)
-        keras.utils.save_img(place / f"{number}.png", image, scale=False)
+        tf.io.write_file(str(place / f"{number}.png"), tf.io.encode_png(image))
     return tmp_path
 
 
@@ -68,7 +68,7 @@ def test_image_classification_from_scratch(folder):
 
 
 def test_data_augmentation_after_resizing_and_rescaling():
-    resize_and_rescale = kas.Pipeline([keras.layers.Resizing(SIDE, SIDE), keras.layers.Rescaling(1 / 255)])
+    resize_and_rescale = kas.Pipeline.from_keras([keras.layers.Resizing(SIDE, SIDE), keras.layers.Rescaling(1 / 255)])
     augmentation = keras.layers.Pipeline([layers.RandomFlip(seed=1), layers.RandomRotation(0.2, seed=2)])
 
     def prepare(images, labels, augment=False):

@@ -274,6 +274,17 @@ class LosesMasksOfVolumes(Shift):
         return super()._execute(batch, layout, parameters)
 
 
+class RemembersTheFirstCall(layers.RandomInvert):
+    calls = []
+
+    @classmethod
+    def run(cls, steps, batch, finish, jit):
+        if tf.executing_eagerly():
+            return super().run(steps, batch, finish, jit)
+        cls.calls.append(batch)
+        return super().run(steps, batch, finish, jit) if len(cls.calls) == 1 else batch
+
+
 BROKEN = {
     "inference is the identity": WorksAtInference,
     "neutral parameters are the identity": KeepsNothing,
@@ -308,6 +319,7 @@ BROKEN = {
     "nothing of Keras's is hidden": HidesWeights,
     "lives inside a model": HidesWeights,
     "an empty batch comes out empty": CountsThePixels,
+    "earlier calls don't matter": RemembersTheFirstCall,
     "a broken pixel is its own image's": LooksAtTheBatch,
     "threads draw for themselves": SharesKeys,
     "an equal layer compiles nothing anew": CompilesForItself,

@@ -49,6 +49,12 @@ def _within(images: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return ~((tf.reduce_min(values) < low - margin) | (tf.reduce_max(values) > high + margin))
 
 
+def _blank(value: Any) -> Any:
+    """One row of zeros in place of none."""
+    empty = isinstance(value, tf.Tensor) and value.shape[:1] == [0]
+    return tf.zeros([1, *value.shape[1:]], value.dtype) if empty else value
+
+
 def _missing(cls: type, name: str, example: str) -> NotImplementedError:
     return NotImplementedError(
         f"{cls.__name__} defines no `{name}`, which every layer of one's own needs, for example: {example}. "
@@ -355,8 +361,9 @@ class AugmentationLayer(keras.layers.Layer):
             return function(inputs, *arguments)
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
         inputs = backend.to_tensorflow(to_tensors(inputs))
-        if images_of(inputs).shape[:1] == [0]:  # XLA can't compile a gather from no images
-            return backend.to_native(function(inputs, *arguments))
+        if images_of(inputs).shape[:1] == [0]:  # some of what XLA compiles can't be compiled for none: of a blank one
+            result = self._in_graph(function, *tf.nest.map_structure(_blank, (inputs, *arguments)))
+            return tf.nest.map_structure(lambda part: part if part is None else part[:0], result)
         # One graph a rank and number of channels: retraced for others, it would know neither any more.
         images = images_of(inputs)
         axes = 3 if self.volumes or images.shape.rank == 5 else 2  # of space

@@ -245,7 +245,10 @@ def test_errors_say_what_to_do():
     model = network()
     for arguments, message in (
         ({"clean_fraction": 1.0}, "`clean_fraction` must be a finite number in"),
-        ({"clean_fraction": 0.5, "method": "trades"}, '`clean_fraction` must be 0 .* "standard", "fast" and "free"'),
+        (
+            {"clean_fraction": 0.5, "method": "trades"},
+            '`clean_fraction` must be 0 .* "standard", "free", "fast", "n-fgsm"',
+        ),
         ({"warmup_steps": -1}, "`warmup_steps`"),
         ({"weight_perturbation": -0.1}, "`weight_perturbation`"),
         ({"attack": kas.SpatialAttack(), "warmup_steps": 5}, "`attack` must be one with an epsilon"),
