@@ -15,7 +15,7 @@ NAMES = {
         Curve DDN DeepFool FAB FGSM FMN Found GaussianNoise HopSkipJump MomentumFGSM PGD Problem RandomFGSM
         RobustAccuracy RobustnessReport SpatialAttack Square UniversalPerturbation certify evaluate_robustness fgsm
         input_gradient robust saliency""",
-    "adversarial.methods": "Fast Free Ikl Mart Method Standard Trades Virtual",
+    "adversarial.training.methods": "Fast Free Ikl Mart Method Standard Trades Virtual",
     "calibration": "DryRun Reliability dry_run expected_calibration_error precision_interval reliability temperature",
     "consistency": """
         AdaMatch Alignment Batch ConsistencyLoss ConsistencyModel EntropyMinimization Fairness FixMatch FlexMatch

@@ -33,7 +33,6 @@ from keras_aug_ssl.adversarial.search.attack import Attack as Attack
 from keras_aug_ssl.adversarial.search.problem import Found as Found
 from keras_aug_ssl.adversarial.search.problem import Problem as Problem
 from keras_aug_ssl.adversarial.search.results import AttackResult as AttackResult
-from keras_aug_ssl.adversarial.training import methods as methods
 from keras_aug_ssl.adversarial.training.consistency import robust as robust
 from keras_aug_ssl.adversarial.training.layer import AdversarialNoise as AdversarialNoise
 from keras_aug_ssl.adversarial.training.robust_accuracy import RobustAccuracy as RobustAccuracy

@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 class Method:
-    """Base of the recipes. `loss` is called under a tape, with the examples `prepare`d attack made."""
+    """Base of the recipes. `loss` is called under a tape, with the examples that the attack made that `prepare` returned."""
 
     replays = 1
     needs_classes = False

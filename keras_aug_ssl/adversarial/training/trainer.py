@@ -42,8 +42,8 @@ class AdversarialTraining(Wrapper):
         method: "standard" (Madry et al. 2018), "trades" (Zhang et al. 2019), "ikl" (Cui et al. 2024), "mart" (Wang et
             al. 2020), "free" (Shafahi et al. 2019), "fast" (Wong et al. 2020), "n-fgsm" (after de Jorge et al. 2022) or
             "virtual" (Miyato et al. 2018, which takes unlabeled rows too); or one with arguments, such as
-            `kas.adversarial.methods.Trades(beta=3.0)`. "free", "fast", "n-fgsm" and "virtual" use the attack's ball,
-            not its steps.
+            `kas.adversarial.training.methods.Trades(beta=3.0)`. "free", "fast", "n-fgsm" and "virtual" use the attack's
+            ball, not its steps.
         clean_fraction: a in the loss a J(x) + (1 - a) J(x_adv), in [0, 1), where J is the compiled loss (Goodfellow et
             al. 2015, section 6, who take 0.5). For "standard", "free", "fast" and "n-fgsm"; others see them
             anyway.
