@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 class Method:
-    """Base of the recipes. `loss` is called under a tape, with the examples that the attack made that `prepare` returned."""
+    """Base of the recipes. `loss` is called under a tape, with the examples made by the attack that `prepare` returns."""
 
     replays = 1
     needs_classes = False
