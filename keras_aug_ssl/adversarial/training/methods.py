@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 class Method:
-    """Base of the recipes. `loss` is called under a tape, with the examples made by the attack that `prepare` returns."""
+    """Base of the recipes. `loss` is called under a tape, with examples of the attack that `prepare` returns."""
 
     replays = 1
     needs_classes = False
