@@ -62,7 +62,8 @@ def test_it_is_what_the_attack_makes(labels, as_dict):
         out = layer({"images": x, "labels": given} if as_dict else (x, given), training=True, seed=(1, 2))
         found, kept = (out["images"], out["labels"]) if as_dict else out
         assert np.array_equal(kept, given)
-    assert np.allclose(found, attack(model, x, None if given is None else y).x_adv, atol=1e-3)
+    far = np.abs(found - attack(model, x, None if given is None else y).x_adv) > 1e-3
+    assert far.mean() < 0.01  # where the gradient is all but zero, rounding decides its sign
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
