@@ -89,6 +89,7 @@ def pseudo_label(
     """
     shards = x if isinstance(x, Shards) else Shards(x)
     rule, batch_size = check_rule(select), checks.integer(OWNER, "batch_size", batch_size, 1)
+    engine = checked(OWNER, engine)
     file, place = Path(model), Path(out)
     if not file.is_file():
         checks.fail(OWNER, "model", "the path of a .keras file", str(model))
@@ -102,7 +103,7 @@ def pseudo_label(
     manifest = folder.finished()
     if manifest is None:
         job = Job(str(file.resolve()), shards, rule, folder, batch_size)
-        manifest = _run(job, checked(OWNER, engine) or Ray(), prior, holdout)
+        manifest = _run(job, Ray() if engine is None else engine, prior, holdout)
     return Result(place.as_posix(), manifest["rows"], manifest["selected"])
 
 

@@ -211,7 +211,8 @@ def test_a_full_disk_is_told_and_what_was_done_stays(shards, trained, tmp_path, 
 
 def test_what_does_not_fit_is_told_before_anything_is_written(shards, trained, tmp_path):
     def label(model=trained[1], x=shards, rule=None, **options):
-        kas.scale.pseudo_label(model, x, tmp_path / "labels", rule or rules.TopK(3), **options, engine=InProcess())
+        options = {"engine": InProcess(), **options}
+        kas.scale.pseudo_label(model, x, tmp_path / "labels", rule or rules.TopK(3), **options)
 
     regression = spread_model(tmp_path, 1, "mse")[1]
     (tmp_path / "text.keras").write_text("no model")
@@ -227,6 +228,7 @@ def test_what_does_not_fit_is_told_before_anything_is_written(shards, trained, t
         (dict(rule=rules.TopK(3) & Whole()), "judges a pool in parts"),
         (dict(rule=rules.TargetPrecision()), "`holdout` must be given"),
         (dict(model=regression), "a rule for regression"),
+        (dict(engine="ray"), "None or an engine"),
         (dict(prior=[1, 2]), "shares >= 0, one for each class"),
         (dict(rule=rules.TargetPrecision(), holdout=(np.zeros((2, 3)), [0.5, 1])), "class numbers"),
     ]

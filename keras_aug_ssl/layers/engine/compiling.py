@@ -56,7 +56,12 @@ def graphs_of(layer: Any) -> dict[Any, Graph]:
     3 seconds: a loop that makes the same layer for each trial pays once.
     """
     alike = _alike(layer)
-    return layer.own_graphs.setdefault(changes(layer), {}) if alike is None else _shared_graphs(alike)
+    if alike is not None:
+        return _shared_graphs(alike)
+    now = changes(layer)
+    if now not in layer.own_graphs:
+        layer.own_graphs.clear()  # of what it was before a change
+    return layer.own_graphs.setdefault(now, {})
 
 
 def changes(layer: Any) -> tuple[int, ...]:

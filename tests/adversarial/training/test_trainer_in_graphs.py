@@ -155,6 +155,15 @@ def test_replicas_equal_one_on_the_whole_batch(tmp_path):
             assert not logs_hold or np.allclose(loss_of_one, loss_of_two, atol=1e-5), (method, loss_of_one, loss_of_two)
             for a, b in zip(one, two, strict=True):
                 assert np.allclose(a, b, atol=1e-5), (method, one, two)
+
+        with mirrored.scope():
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+            robust = kas.AdversarialTraining(model, kas.PGD(0.1, steps=2), warmup_steps=1)
+            robust.compile(keras.optimizers.SGD(0.1, use_ema=True), loss)
+        watch, training = kas.RobustAccuracy(kas.PGD(0.1, steps=2), (x, y)), kas.SelfTraining(x, teacher="average")
+        batches = training.training_set(x, y, batch_size=4)
+        history = robust.fit(batches, epochs=2, verbose=0, callbacks=[training, watch]).history
+        assert len(history["robust_accuracy"]) == 2, history
         print("replicas agree")
     """
     path = tmp_path / "replicas.py"
