@@ -33,14 +33,15 @@ class Holder(keras.Model):
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layer = layer
+        self.independent = getattr(layer, "independent", True)  # a stock layer takes images alone in any case
         self.pool, self.head = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(4)
 
     def call(self, images: Any) -> Any:
-        images = self.layer(images) if self.layer.independent else images
+        images = self.layer(images) if self.independent else images
         return self.head(self.pool(images))
 
     def train_step(self, data: Any) -> Any:
-        return super().train_step(data if self.layer.independent else self.layer(data[:2], training=True))
+        return super().train_step(data if self.independent else self.layer(data[:2], training=True))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}

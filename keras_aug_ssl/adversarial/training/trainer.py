@@ -207,7 +207,7 @@ class AdversarialTraining(Wrapper):
 
             def raised(weights: Pairs) -> tf.Tensor:
                 with self._at(weights, kept=False):
-                    loss, _ = self.method.loss(self, batch, x_adv)
+                    loss, _ = self.method.loss(self, batch, _still_nan(x_adv, batch.inputs))
                 return self.optimizer.scale_loss(loss)
 
             pairs = perturbed(values_of(self.model), raised, self.weight_perturbation)
@@ -218,7 +218,7 @@ class AdversarialTraining(Wrapper):
         with tf.GradientTape() as tape:
             tape.watch([watched, watched_too])
             with self._at(pairs, kept=True):
-                loss, predictions = self.method.loss(self, batch, x_adv)
+                loss, predictions = self.method.loss(self, batch, _still_nan(x_adv, batch.inputs))
             scaled = self.optimizer.scale_loss(loss)
         gradients, inputs = tape.gradient(scaled, (weights, watched))
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
@@ -298,6 +298,15 @@ def _spoiled(victim: Victim, x: Any, wrong: tf.Tensor) -> Any:
     """Inputs that are NaN in the (B,) wrong examples, and so is a loss that has seen them."""
     x, others = victim.inputs.split(x)
     return victim.inputs.join(tf.where(spread(wrong, x), np.nan, x), others)
+
+
+def _still_nan(x_adv: Any, x: Any) -> Any:
+    """Adversarial inputs that are NaN where the clean ones are: XLA's clipping may have hidden it."""
+
+    def kept(moved: tf.Tensor, clean: tf.Tensor) -> tf.Tensor:
+        return tf.where(tf.math.is_nan(clean), np.nan, moved) if moved.dtype.is_floating else moved
+
+    return tf.nest.map_structure(kept, x_adv, x)
 
 
 def _is_stream(model: keras.Model, data: Any) -> bool:
