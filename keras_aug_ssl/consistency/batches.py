@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.consistency.labelling import Guess
+from keras_aug_ssl.teaching.finite import finite_rows, with_finite_rows
 
 _FAR = 1_000_003  # between the seeds of two passes: few models have as many layers
 
@@ -76,6 +77,13 @@ def as_batch(data: Any) -> Batch:
         )  # fmt: skip
     x, y, *weight = data[0]
     return Batch(x, y, weight[0] if weight else None, *data[1:])
+
+
+def without_spoiled(batch: Batch) -> tuple[Batch, tf.Tensor | None]:
+    """The batch with another unlabeled row in the place of each that has NaN or infinity, and (N,) which had none."""
+    finite = finite_rows(batch.unlabeled)
+    oracle = None if batch.oracle is None else with_finite_rows(batch.oracle, finite)
+    return batch._replace(unlabeled=with_finite_rows(batch.unlabeled, finite), oracle=oracle), finite
 
 
 def concatenated(parts: list[Any]) -> Any:

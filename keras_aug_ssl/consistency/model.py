@@ -20,6 +20,7 @@ from keras_aug_ssl.consistency.batches import (
     random_states,
     shifted_seeds,
     split,
+    without_spoiled,
 )
 from keras_aug_ssl.consistency.labelling import Guess, Labeller, probabilities_of
 from keras_aug_ssl.consistency.losses import ConsistencyLoss
@@ -175,12 +176,12 @@ class ConsistencyModel(Wrapper):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One batch: views, labels, selection and both losses."""
-        batch = as_batch(data)
+        batch, finite = without_spoiled(as_batch(data))
         step = self._memory.read("step")
         key = draws.fold_in(draws.fold_in(draws.as_key(self.seed), step), replicas.rank())
         with tf.GradientTape() as tape:
             found = self.views.find(self, batch, key)
-            unlabeled, loss = self._loss(found, step)
+            unlabeled_loss, loss = self._loss(found, step)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, [variable.value for variable in self.trainable_weights])
         self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
@@ -191,8 +192,9 @@ class ConsistencyModel(Wrapper):
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(loss * replicas.number(), sample_weight=size)
-        head = self.head
-        self._watch.update(head, batch, found, unlabeled * replicas.number(), lambda x: self(x, training=False))
+        self._watch.count_spoiled(finite)
+        unlabeled_loss *= replicas.number()
+        self._watch.update(self.head, batch, found, unlabeled_loss, lambda x: self(x, training=False))
         return self.compute_metrics(batch.x, batch.y, found.predictions, sample_weight=batch.weight)
 
     def _loss(self, found: Found, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -373,8 +375,7 @@ class ConsistencyModel(Wrapper):
         """(K,) least confidence at which a row of each class would be taken now; None where levels can't be told."""
         if self._memory is None or self.selector.relative:
             return None
-        classes = 2 if self._watch.classes == 1 else self._watch.classes
-        return self.selector.thresholds(self._memory.read("selector"), classes, self.prior)
+        return self.selector.thresholds(self._memory.read("selector"), self._watch.classes, self.prior)
 
     def get_config(self) -> dict[str, Any]:
         """The wrapped model and the parts of the method."""

@@ -56,6 +56,7 @@ class Watch:
         self.unlabeled_loss = keras.metrics.Mean("unlabeled_loss")
         # weight of all guesses and of right ones; rows probed, right in training mode, right in inference mode
         self.shares = Sums(5, "shares")
+        self.spoiled = Sums(1, "spoiled")  # unlabeled rows that aren't finite
         # unlabeled rows guessed, selected; labeled rows guessed, labeled: as each class
         self.counts = [Sums(classes, name) for name in ("pool", "selected", "labeled_guess", "labeled")]
 
@@ -85,6 +86,11 @@ class Watch:
             sums = [0.0, 0.0, size, tf.reduce_sum(training), tf.reduce_sum(inference)]
             self.shares.update_state(tf.stack(sums))
 
+    def count_spoiled(self, finite: tf.Tensor | None) -> None:
+        """Counts unlabeled rows that others took the place of; (N,) bool, None for none."""
+        if finite is not None:
+            self.spoiled.update_state(tf.reduce_sum(tf.cast(~finite, tf.float32))[None])
+
     def _count_classes(self, head: Head, batch: Batch, found: Found) -> None:
         votes = tf.one_hot(tf.argmax(found.guess.probabilities, axis=-1), self.classes)
         labeled = tf.one_hot(tf.argmax(head.scores(found.predictions), axis=-1), self.classes)
@@ -104,10 +110,19 @@ class Watch:
 
     def reset(self) -> None:
         """Begins an epoch."""
-        for metric in (self.mask_rate, self.unlabeled_loss, self.shares, *self.counts):
+        for metric in (self.mask_rate, self.unlabeled_loss, self.shares, self.spoiled, *self.counts):
             metric.reset_state()
 
-    def facts(self) -> guards.Facts:
+    def alarms(self, epoch: int) -> list[tuple[str, str]]:
+        """Kinds and texts of what the user is to hear about the epoch, a number from 1."""
+        found = [(alarm.kind, alarm.message) for alarm in guards.alarms(epoch, self._facts(), None)]
+        count = int(np.asarray(self.spoiled.result())[0])
+        if count:
+            text = "unlabeled rows had NaN or infinity among their features; others of their batches stood in for them."
+            found.append(("not finite", f"{count} {text}"))
+        return found
+
+    def _facts(self) -> guards.Facts:
         """What the epoch says to the guards."""
         pool, selected, guessed, labeled = (np.asarray(metric.result()) for metric in self.counts)
         _, _, rows, training, inference = np.asarray(self.shares.result())
@@ -150,10 +165,10 @@ class Watching(keras.callbacks.Callback):
         if levels is not None and len(levels) <= MOST_CLASSES:
             found = {f"threshold_{number}": float(level) for number, level in enumerate(levels)}
             log_unprinted(self.model, logs, found)
-        for alarm in guards.alarms(epoch + 1, self._trainer._watch.facts(), None):
-            if alarm.kind not in self._said:
-                self._said.add(alarm.kind)
-                warnings.warn(f"{self._trainer.name}, epoch {epoch + 1}: {alarm.message}", stacklevel=2)
+        for kind, message in self._trainer._watch.alarms(epoch + 1):
+            if kind not in self._said:
+                self._said.add(kind)
+                warnings.warn(f"{self._trainer.name}, epoch {epoch + 1}: {message}", stacklevel=2)
 
 
 def first_of(callback: keras.callbacks.Callback, callbacks: Any) -> Any:

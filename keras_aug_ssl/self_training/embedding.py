@@ -15,9 +15,10 @@ import tensorflow as tf
 from keras_aug_ssl import checks, writing
 from keras_aug_ssl.meaning import calling
 from keras_aug_ssl.self_training.books.identity import identity_of_weights
-from keras_aug_ssl.self_training.labelling.scoring import BATCH_SIZE, BLOCK, finite_rows, padded
+from keras_aug_ssl.self_training.labelling.scoring import BATCH_SIZE, BLOCK, padded
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 from keras_aug_ssl.self_training.pool.sources import digest, memory_map
+from keras_aug_ssl.teaching.finite import finite_rows
 
 OWNER = "embed"
 MARK = b"keras_aug_ssl features "

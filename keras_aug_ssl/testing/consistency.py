@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,23 @@ def _learns_from_unlabeled_rows(subject: ConsistencySubject) -> None:
     pairs = zip(one.model.get_weights(), other.model.get_weights(), strict=True)
     if all(np.array_equal(a, b) for a, b in pairs):
         broken("nothing changed")
+
+
+@register(LAWS, "one spoiled row spoils nothing", graphs=True)
+def _spoiled_row(subject: ConsistencySubject) -> None:
+    """An unlabeled row of NaN leaves the weights finite, and a warning says that it is there."""
+    kept = subject.pool
+    try:
+        subject.pool = np.where(np.arange(len(kept))[:, None] == 5, np.nan, kept).astype(kept.dtype)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made = subject.trained(epochs=2)
+    finally:
+        subject.pool = kept
+    if not all(np.isfinite(weight).all() for weight in made.model.get_weights()):
+        broken("weights are not finite")
+    if not any("NaN" in str(each.message) for each in caught):
+        broken("nothing was said")
 
 
 @register(LAWS, "interrupted equals uninterrupted", graphs=True)

@@ -20,6 +20,7 @@ from keras_aug_ssl.rules.fixed import entropy_share
 from keras_aug_ssl.self_training.labelling.ensemble import Teacher
 from keras_aug_ssl.self_training.labelling.passes import Passes
 from keras_aug_ssl.self_training.pool.sources import Blocks, Subset
+from keras_aug_ssl.teaching.finite import finite_rows
 from keras_aug_ssl.teaching.outputs import spread
 
 BATCH_SIZE = 64
@@ -289,16 +290,6 @@ class Columns:
         self.known[rows] = True
         for array, part in zip(self.arrays, parts, strict=True):
             array[rows] = part
-
-
-def finite_rows(x: Any) -> tf.Tensor | None:
-    """(N,) bool: rows whose features are all finite; None where they can't be anything else."""
-    found = None
-    for part in map(tf.convert_to_tensor, keras.tree.flatten(x)):
-        if part.dtype.is_floating:
-            finite = tf.reduce_all(tf.math.is_finite(tf.reshape(part, [tf.shape(part)[0], -1])), axis=1)
-            found = finite if found is None else found & finite
-    return found
 
 
 def _violation(teacher: Teacher, raw: tf.Tensor) -> tf.Tensor:
