@@ -108,9 +108,12 @@ def labeled_unlabeled(
     if steps is not None:
         steps = checks.integer(owner, "steps", steps, 1)
     _check_labeled(owner, labeled)
+    for name, part in {"labeled": labeled, "unlabeled": unlabeled}.items():
+        _check_single(owner, name, part)
     unlabeled = _with_oracle(owner, unlabeled, oracle)
     left, _ = _batches(owner, "labeled", labeled, batch_size, (seed, 0), epoch)
     right, length = _batches(owner, "unlabeled", unlabeled, unlabeled_size, (seed, 1), epoch, steps is None)
+    _check_alike(owner, left.element_spec[0], right.element_spec if oracle is None else right.element_spec[0])
     if steps is not None:
         right = right.take(steps)
     elif length != tf.data.INFINITE_CARDINALITY and length != tf.data.UNKNOWN_CARDINALITY:
@@ -133,6 +136,30 @@ def _check_labeled(owner: str, labeled: Any) -> None:
     if not isinstance(pair, tuple) or len(pair) not in (2, 3):
         expected = "(x, y) or (x, y, sample_weight), as arrays, as a tf.data.Dataset or as a PyDataset"
         checks.fail(owner, "labeled", expected, labeled)
+
+
+def _check_single(owner: str, name: str, part: Any) -> None:
+    """Refuses a dataset whose parts all begin with an axis of unknown length, which is the mark of batches."""
+    if isinstance(part, tf.data.Dataset):
+        shapes = [getattr(spec, "shape", tf.TensorShape(None)) for spec in tf.nest.flatten(part.element_spec)]
+        images = any(shape.rank == 4 for shape in shapes)
+        batched = all(shape.rank and shape[0] is None for shape in shapes) and (len(shapes) > 1 or images)
+        if batched:
+            checks.fail(owner, name, "a tf.data.Dataset of single examples", f"batches {part.element_spec}",
+                        "Take them before they are batched, or call `.unbatch()`.")  # fmt: skip
+
+
+def _check_alike(owner: str, known: Any, pool: Any) -> None:
+    """Both parts become one batch, so their inputs have one structure and as many axes; Keras adds one to (N,)."""
+    ones, others = (tf.nest.flatten(part) for part in (known, pool))
+    try:
+        tf.nest.assert_same_structure(known, pool)
+        ranks = [(one.shape.rank, other.shape.rank) for one, other in zip(ones, others, strict=True)]
+        alike = all(None in pair or max(2, pair[0]) == max(2, pair[1]) for pair in ranks)
+    except (TypeError, ValueError):
+        alike = False
+    if not alike:
+        checks.fail(owner, "unlabeled", f"inputs like the labeled ones, in batches {known}", f"batches {pool}")
 
 
 def _with_oracle(owner: str, unlabeled: Any, oracle: Any) -> Any:

@@ -101,6 +101,9 @@ def test_dict_inputs_and_sample_weights_pass_through():
     assert np.array_equal(x_batch["row"][:, 0], weight) and np.array_equal(y, weight)
 
 
+IMAGES = np.zeros((10, 4, 4, 1), "uint8")
+
+
 @pytest.mark.parametrize(
     "labeled, unlabeled, options, message",
     [
@@ -111,6 +114,10 @@ def test_dict_inputs_and_sample_weights_pass_through():
         (tf.data.Dataset.from_tensor_slices(X), UNLABELED, {}, r"`labeled` must be \(x, y\)"),
         ((X, Y), (X, Y), {}, "inputs x alone"),
         ((X, Y), tf.data.Dataset.from_tensor_slices((X, Y)), {}, "inputs x alone.*lambda x, y: x"),
+        (tf.data.Dataset.from_tensor_slices((X, Y)).batch(2), UNLABELED, {}, "`labeled` must be .* single.*unbatch"),
+        ((X, Y), tf.data.Dataset.from_tensor_slices(IMAGES).batch(2), {}, "`unlabeled` must be .* single.*unbatch"),
+        ((IMAGES, Y), tf.data.Dataset.from_tensor_slices(IMAGES).batch(2, True), {}, "like the labeled ones"),
+        ((X, Y), {"row": UNLABELED}, {}, "like the labeled ones"),
         ((X, Y), UNLABELED, {"batch_size": 0}, "`batch_size`"),
         ((X, Y), UNLABELED, {"ratio": 0}, "`ratio`"),
         ((X, Y), UNLABELED, {"seed": -1}, "`seed`"),
