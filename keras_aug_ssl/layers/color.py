@@ -58,7 +58,7 @@ class ColorLayer(AugmentationLayer):
         total = compiled(color.compose_all, jit and len(changes) > 1)(changes)
         matrices = total.matrix
         if total.of_mean is not None:
-            matrices = color.with_mean(total, color.mean_color(batch.images))
+            matrices = color.with_mean(total, compiled(color.mean_color, jit)(batch.images))
         write = compiled(_write, jit, value_range=steps[0][0].value_range, finish=finish)
         return batch.replace(images=write(batch.images, matrices))
 

@@ -98,6 +98,10 @@ class Batch:
         return dataclasses.replace(self, **changes)
 
 
+_WHOLE = 1.5 * 2.0**23
+"""A float32 with this added is a whole number, and its lowest bits are that number, of either sign."""
+
+
 class Written(NamedTuple):
     """What images go through as they are written: they leave in `dtype`. As a value, so that equal ones are equal."""
 
@@ -118,6 +122,10 @@ def to_dtype(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Rounds to whole numbers and saturates where `dtype` holds whole numbers; nothing wraps."""
     if values.dtype == dtype:
         return values
+    if dtype.is_integer and dtype.size <= 2:
+        # On a CPU two thirds of the price of rounding and conversion, and the same numbers, ties to even included.
+        saturated = tf.clip_by_value(tf.cast(values, tf.float32), float(dtype.min), float(dtype.max))
+        return tf.cast(tf.bitcast(saturated + _WHOLE, tf.int32), dtype)
     if dtype.is_integer:
         # The largest float32 that `dtype` holds: of 32 bits and more, its own largest number is not a float32.
         largest = np.float32(dtype.max)

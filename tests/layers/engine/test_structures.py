@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import layers
 from keras_aug_ssl.kernels.boxes import FORMATS
+from keras_aug_ssl.layers.engine.batch import to_dtype
 from tests.layers.cases import plain
 
 KEY = (7, 3)
@@ -129,6 +130,19 @@ def test_boxes_and_keypoints_keep_their_dtype_and_whole_ones_are_rounded(dtype):
     assert moved["bounding_boxes"]["boxes"].dtype == dtype == moved["keypoints"].dtype
     np.testing.assert_allclose(moved["bounding_boxes"]["boxes"][2, 0], expected, rtol=2e-3)
     np.testing.assert_allclose(moved["keypoints"][2, 0], expected[:2], rtol=2e-3)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32"])
+def test_images_of_whole_numbers_are_rounded_as_numpy_does_and_saturate(dtype, jit):
+    """Also at halves, at both ends and far beyond them; NaN is some number and no error."""
+    limits, draw = np.iinfo(dtype), np.random.default_rng(0)
+    values = [draw.normal(0, 300, 1000), np.arange(-70000, 70000) / 2, [np.inf, -np.inf, -1e9, 254.49998, 254.5]]
+    values = np.concatenate(values).astype("float32")
+    write = tf.function(lambda some: to_dtype(some, tf.as_dtype(dtype)), jit_compile=jit)
+    expected = np.clip(np.round(values).astype("float64"), limits.min, np.nextafter(np.float32(limits.max + 1), 0))
+    np.testing.assert_array_equal(write(values), expected.astype(dtype))
+    assert write(np.full(3, np.nan, "float32")).dtype == dtype
 
 
 @pytest.mark.parametrize("box_format", FORMATS)
