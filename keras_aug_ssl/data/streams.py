@@ -88,7 +88,8 @@ def labeled_unlabeled(
         static batch sizes, and known length where the table says.
 
     Raises:
-        ValueError: an empty part, a part that can't fill a batch, lengths that differ, sizes below 1.
+        ValueError: an empty part, a part that can't fill a batch, lengths that differ, sizes below 1, a dataset that is
+            batched already, inputs without labels that are no rows like the labeled ones.
 
     Example:
         >>> import numpy as np
