@@ -58,7 +58,7 @@ def integer(owner: str, name: str, value: Any, low: float = -math.inf, high: flo
     expected = "a whole number" + _interval(low, high, False, False)
     if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__index__"):
         fail(owner, name, expected, value, error=TypeError)
-    if value != int(value) or not low <= value <= high:
+    if isinstance(value, float) and not math.isfinite(value) or value != int(value) or not low <= value <= high:
         fail(owner, name, expected, value)
     return int(value)
 

@@ -176,7 +176,9 @@ def _between(x: tf.Tensor, bases: tf.Tensor, partners: tf.Tensor, weights: tf.Te
     base, partner = (0.5 * tf.cast(tf.gather(x, rows), accurate) for rows in (bases, partners))
     weights = tf.reshape(tf.cast(weights, accurate), [-1, *[1] * (len(x.shape) - 1)])
     mixed = 2.0 * (base + weights * (partner - base))  # halves: a difference of two floats may be none
-    return tf.cast(mixed if x.dtype.is_floating else tf.round(mixed), x.dtype)
+    if not x.dtype.is_floating:  # the largest of 64 bits is no float: one more is none of them
+        mixed = tf.minimum(tf.round(mixed), np.nextafter(float(x.dtype.max), 0.0) if x.dtype.size == 8 else np.inf)
+    return tf.where(weights == 0.0, tf.gather(x, bases), tf.cast(mixed, x.dtype))  # what stays has all its digits
 
 
 def _check_examples(dataset: tf.data.Dataset, num_classes: int | None) -> int:

@@ -50,7 +50,10 @@ class Dataset(_TwoSplits):
 
 
 def load(
-    name: str, data_dir: str | os.PathLike[str] | None = None, *, image_size: tuple[int, int] | None = None
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    image_size: tuple[int, int] | None = None,
 ) -> Dataset:
     """Loads a labeled data set into memory: an embedded one, any of TensorFlow Datasets (TFDS), or a folder of images.
 
@@ -88,13 +91,26 @@ def load(
         >>> x_train.shape, x_train.dtype, y_test.shape
         ((1438, 8, 8, 1), dtype('uint8'), (359,))
     """
-    if not isinstance(name, str):
-        checks.fail(OWNER, "name", "a string", name, error=TypeError)
+    if not isinstance(name, (str, os.PathLike)):
+        checks.fail(OWNER, "name", "a string or a path", name, error=TypeError)
+    name = os.fspath(name)
+    if name not in EMBEDDED and os.path.isdir(name) and name not in _tfds_names():
+        return _cut_test(name, *folders.read(Path(name), _checked_size(image_size)))
+    if image_size is not None:
+        advice = "Resize these by keras.layers.Resizing, or `keras.ops.image.resize`."
+        checks.fail(OWNER, "image_size", "None but for a folder of images", image_size, advice)
     if name in EMBEDDED:
         return EMBEDDED[name]()
-    if os.path.isdir(name) and name not in _tfds_names():
-        return _cut_test(name, *folders.read(Path(name), image_size))
     return _load_tfds(name, data_dir)
+
+
+def _checked_size(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        checks.fail(OWNER, "image_size", "(height, width)", size)
+    height, width = (checks.integer(OWNER, "image_size", side, 1) for side in size)
+    return height, width
 
 
 def _mnist5k() -> Dataset:

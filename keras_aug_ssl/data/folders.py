@@ -43,6 +43,11 @@ def read(folder: Path, image_size: tuple[int, int] | None) -> tuple[np.ndarray, 
 
 def _read(file: Path, image_size: tuple[int, int] | None) -> np.ndarray:
     content = file.read_bytes()
+    if images.has_16_bits(content):
+        raise ValueError(
+            f"{OWNER}: {str(file)!r} has 16 bits a channel, of which 8 would be lost. Save the images with 8, or read "
+            "them by tf.io.decode_png(file, dtype=tf.uint16)."
+        )
     try:
         image = images.decode_image(content)
     except (ValueError, tf.errors.OpError) as error:

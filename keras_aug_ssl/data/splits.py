@@ -41,7 +41,7 @@ def split_labels(x: Any, y: Any, per_class: int = 10, seed: int = 0) -> LabelSpl
     with like.
 
     Args:
-        x: (N, ...) array, or a dict of such arrays.
+        x: (N, ...) array, a sparse matrix of SciPy, or a dict of such.
         y: (N,) or (N, 1) integer labels, or (N, K) one-hot.
         per_class: labels kept in each class, >= 1 and at most the size of the smallest class. For one-hot labels
             every column is a class, for integers every value that occurs.
@@ -68,17 +68,18 @@ def split_labels(x: Any, y: Any, per_class: int = 10, seed: int = 0) -> LabelSpl
     y = np.asarray(y)
     classes, num_classes = class_ids(owner, y)
     check_lengths(owner, x, len(y))
-    present = np.arange(num_classes) if y.ndim == 2 and y.shape[1] > 1 else np.unique(classes)
-    counts = np.bincount(classes, minlength=num_classes)
-    scarcest = present[np.argmin(counts[present])]
+    counts = counts_of(classes)
+    if y.ndim == 2 and y.shape[1] > 1:
+        counts = dict.fromkeys(range(num_classes), 0) | counts
+    scarcest = min(counts, key=lambda label: counts[label])
     if counts[scarcest] < per_class:
         advice = f"Class {scarcest} has only {counts[scarcest]} examples."
         checks.fail(owner, "per_class", "at most the size of the smallest class", per_class, advice)
 
     shown = np.zeros(len(y), bool)
-    for label in present:
+    for label in counts:
         members = np.flatnonzero(classes == label)
-        shown[np.random.default_rng([seed, int(label)]).permutation(members)[:per_class]] = True
+        shown[np.random.default_rng([seed, label]).permutation(members)[:per_class]] = True
     labeled, unlabeled = np.flatnonzero(shown), np.flatnonzero(~shown)
     split = LabelSplit(take(x, labeled), y[labeled], take(x, unlabeled), y[unlabeled])
     split.labeled_index, split.unlabeled_index = labeled, unlabeled
@@ -104,7 +105,9 @@ def class_ids(owner: str, y: np.ndarray) -> tuple[np.ndarray, int]:
     """
     expected = "(N,) or (N, 1) class numbers >= 0, or (N, K) one-hot labels"
     if y.ndim not in (1, 2) or y.shape[0] == 0 or y.dtype.kind not in "biuf":
-        checks.fail(owner, "y", expected, y)
+        named = y.dtype.kind in "OSUT"
+        advice = "Names become numbers by names, y = np.unique(y, return_inverse=True)." if named else ""
+        checks.fail(owner, "y", expected, y, advice)
     if y.ndim == 2 and y.shape[1] > 1:
         if not (np.isin(y, (0, 1)).all() and (y.sum(1) == 1).all()):
             checks.fail(owner, "y", expected, y, "Soft or multi-label targets have no single class.")
@@ -115,16 +118,28 @@ def class_ids(owner: str, y: np.ndarray) -> tuple[np.ndarray, int]:
     return classes, int(classes.max()) + 1
 
 
+def counts_of(classes: np.ndarray) -> dict[int, int]:
+    """How many examples each class has that has any; class numbers may be as large as ids are."""
+    values, counts = np.unique(classes, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
 def check_lengths(owner: str, x: Any, length: int) -> None:
     """Raises unless every array in `x`, an array or a dict of arrays, has `length` rows."""
     parts = x.items() if isinstance(x, Mapping) else [("x", x)]
     for key, array in parts:
-        if np.ndim(array) < 1 or len(array) != length:
-            checks.fail(owner, "x", f"as long as `y`, {length} rows", np.shape(array), f"That is the shape of {key!r}.")
+        shape = array.shape if _is_sparse(array) else np.shape(array)
+        if not shape or shape[0] != length:
+            checks.fail(owner, "x", f"as long as `y`, {length} rows", shape, f"That is the shape of {key!r}.")
 
 
 def take(x: Any, index: np.ndarray) -> Any:
     """Returns the rows `index` of an array or of every array in a dict."""
     if isinstance(x, Mapping):
-        return {key: np.asarray(array)[index] for key, array in x.items()}
-    return np.asarray(x)[index]
+        return {key: take(array, index) for key, array in x.items()}
+    return x.tocsr()[index] if _is_sparse(x) else np.asarray(x)[index]
+
+
+def _is_sparse(x: Any) -> bool:
+    """Whether x is a sparse matrix of SciPy, which need not be there."""
+    return hasattr(x, "tocsr")

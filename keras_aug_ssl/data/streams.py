@@ -201,6 +201,9 @@ def _batches(
         batches, length = _of_batches(owner, name, part, seed, epoch)
         batches = batches.unbatch().batch(size, drop_remainder=True)
     else:
+        sparse = [type(leaf).__name__ for leaf in tf.nest.flatten(part) if hasattr(leaf, "tocsr")]
+        if sparse:
+            checks.fail(owner, name, "dense arrays", f"a {sparse[0]}", "Pass x.toarray().", TypeError)
         with tf.device("CPU:0"):
             part = tf.nest.map_structure(tf.convert_to_tensor, _of_arrays(part))
         lengths = [array.shape[0] if array.shape.rank else 0 for array in tf.nest.flatten(part)]

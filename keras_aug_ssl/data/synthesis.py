@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_aug_ssl import checks
 from keras_aug_ssl.data.neighbours import nearest
-from keras_aug_ssl.data.splits import check_lengths, class_ids
+from keras_aug_ssl.data.splits import check_lengths, class_ids, counts_of
 
 _BLOCK = 1 << 20  # numbers interpolated at a time, so that temporaries stay in the cache
 
@@ -79,12 +79,12 @@ def synthesize(
     owner = "kas.data.synthesize"
     names = list(getattr(x, "columns", ()))
     x, y = _numbers(owner, "x", x), np.asarray(y)
-    classes, num_classes = class_ids(owner, y)
+    classes = class_ids(owner, y)[0]
     check_lengths(owner, x, len(y))
     neighbours = checks.integer(owner, "neighbours", neighbours, 1)
     seed = checks.integer(owner, "seed", seed, 0)
     columns = _columns(owner, categorical, names, x)
-    missing = _missing(owner, per_class, np.bincount(classes, minlength=num_classes))
+    missing = _missing(owner, per_class, counts_of(classes))
     recipes = []
     for label, count in missing.items():
         members = np.flatnonzero(classes == label)
@@ -138,7 +138,7 @@ def synthesize_regression(
     count = len(y) if count is None else checks.integer(owner, "count", count, 0)
     neighbours = checks.integer(owner, "neighbours", neighbours, 1)
     rng = np.random.default_rng(checks.integer(owner, "seed", seed, 0))
-    y = y.astype(np.result_type(y, np.float16))
+    y = y.astype(np.float64 if y.dtype.kind in "iu" else y.dtype)
     similar = _similar_targets(y.reshape(len(y), -1), min(neighbours, len(y) - 1), rng)
     bases = _evenly(rng, len(y), count)
     partners = similar[bases, rng.integers(similar.shape[1], size=count)]
@@ -241,6 +241,8 @@ def _numbers(owner: str, name: str, values: Any) -> np.ndarray:
         advice = "What lies between two sparse rows is not sparse: pass x.toarray(), or tf.sparse.to_dense(x)."
         checks.fail(owner, name, "a dense array", f"a {type(values).__name__}", advice, error=TypeError)
     values = np.asarray(values)
+    if values.ndim > 1 and values.shape[0] and not values.size:
+        checks.fail(owner, name, "at least one number an example", f"an array of shape {values.shape}")
     if values.ndim < 1 or values.dtype.kind not in "iuf":
         advice = "Encode categories as integers and say which columns they are in `categorical=`."
         checks.fail(owner, name, "an array of integers or floats", values.dtype, advice, error=TypeError)
@@ -275,22 +277,21 @@ def _columns(owner: str, categorical: Any, names: list[Any], x: np.ndarray) -> n
     return columns
 
 
-def _missing(owner: str, per_class: str | int | Mapping[int, int], counts: np.ndarray) -> dict[int, int]:
+def _missing(owner: str, per_class: str | int | Mapping[int, int], counts: dict[int, int]) -> dict[int, int]:
     """Returns how many examples each class lacks that lacks any."""
     expected = '"max", a whole number >= 1, or a dict from class to such a number'
-    present = [int(label) for label in np.flatnonzero(counts)]
     if isinstance(per_class, str) and per_class != "max":
         checks.fail(owner, "per_class", expected, per_class)
     if isinstance(per_class, Mapping):
         for label, size in per_class.items():
             checks.integer(owner, f"per_class[{label}]", size, 1)
-            if label not in present:
+            if label not in counts:
                 checks.fail(owner, "per_class", expected, per_class, f"No example has the class {label!r}.")
             if size < counts[label]:
                 advice = f"Class {label} has {counts[label]} examples already, and none is ever removed."
                 checks.fail(owner, "per_class", expected, per_class, advice)
         wanted = {int(label): int(size) for label, size in sorted(per_class.items())}
     else:
-        size = int(counts.max()) if per_class == "max" else checks.integer(owner, "per_class", per_class, 1)
-        wanted = dict.fromkeys(present, size)
-    return {label: size - int(counts[label]) for label, size in wanted.items() if size > counts[label]}
+        size = max(counts.values()) if per_class == "max" else checks.integer(owner, "per_class", per_class, 1)
+        wanted = dict.fromkeys(counts, size)
+    return {label: size - counts[label] for label, size in wanted.items() if size > counts[label]}

@@ -57,8 +57,9 @@ class RandomCrop(_Crop):
     An image smaller than the rectangle, and every image with `training=False`, gives the largest centred rectangle of
     that shape, resized, as `keras.layers.RandomCrop` documents. Whole pixels are copied, bit for bit.
 
-    Parameters drawn: `out_to_in`, and, of images known to be large enough, `corner` (B, 2) int32 (top, left), from
-    which pixels are copied. Who changes the one by hand changes the other, or drops `corner`.
+    Parameters drawn: `out_to_in`, and, unless images are known to be too small, `corner` (B, 2) int32 (top, left),
+    from which pixels are copied where they are large enough. Who changes the one by hand changes the other, or drops
+    `corner`.
 
     Args:
         height, width: of the rectangle, in pixels.
@@ -87,16 +88,28 @@ class RandomCrop(_Crop):
         left = draws.below(x, tf.maximum(room_right, 0) + 1)
         top = draws.below(y, tf.maximum(room_down, 0) + 1)
         whole = geometry.translation(tf.cast(left, tf.float32), tf.cast(top, tf.float32))
-        if all(isinstance(room, int) and room >= 0 for room in (room_down, room_right)):
-            return {"out_to_in": whole, "corner": tf.stack([top, left], 1)}
-        fits = tf.logical_and(room_down >= 0, room_right >= 0)
-        return {"out_to_in": tf.where(fits, whole, self._centred(spec)["out_to_in"])}
+        fits = self._fits(spec.size)
+        if fits is False:
+            return self._centred(spec)
+        corner = tf.stack([top, left], 1)
+        if fits is True:
+            return {"out_to_in": whole, "corner": corner}
+        return {"out_to_in": tf.where(fits, whole, self._centred(spec)["out_to_in"]), "corner": corner}
 
-    def copying(self, parameters: Parameters, jit: bool) -> Copying | None:
-        if "corner" not in parameters:
+    def copying(self, parameters: Parameters, size: Size, jit: bool) -> Copying | None:
+        fits = self._fits(size)
+        if "corner" not in parameters or fits is False:
             return None
-        kernel = geometry.cut_windows if jit else geometry.cut
-        return Copying(kernel, (parameters["corner"],), {"size": (self.height, self.width)})
+        kernel, settings = geometry.cut_windows if jit else geometry.cut, {"size": (self.height, self.width)}
+        return Copying(kernel, (parameters["corner"],), settings, None if fits is True else fits)
+
+    def _fits(self, size: Size) -> Any:
+        """Whether an image of `size` holds the rectangle: a bool where it is known, else a scalar tensor."""
+        rooms = [whole - part for whole, part in zip(size, (self.height, self.width), strict=True)]
+        if any(isinstance(room, int) and room < 0 for room in rooms):
+            return False
+        unknown = [room >= 0 for room in rooms if not isinstance(room, int)]
+        return tf.reduce_all(unknown) if unknown else True
 
 
 @register

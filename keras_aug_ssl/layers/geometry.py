@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import geometry
+from keras_aug_ssl.kernels.geometry import Size
 from keras_aug_ssl.layers.engine.base import Parameters
 from keras_aug_ssl.layers.engine.batch import Spec
 from keras_aug_ssl.layers.engine.warp import Copying, Factor, GeometricLayer
@@ -62,7 +63,7 @@ class RandomFlip(GeometricLayer):
         )
         return {"out_to_in": geometry.about(geometry.centre(spec.size), geometry.flip(horizontal, vertical))}
 
-    def copying(self, parameters: Parameters, jit: bool) -> Copying | None:
+    def copying(self, parameters: Parameters, size: Size, jit: bool) -> Copying | None:
         if not jit:  # operation by operation, a choice between two images takes longer than looking pixels up
             return None
         across, down = (parameters["out_to_in"][:, i, i] < 0.0 for i in (0, 1))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
@@ -133,6 +134,14 @@ class MixingLayer(AugmentationLayer):
         kept = {name: tf.where(mask, value, 1.0) for name, value in parameters.items() if value.dtype.is_floating}
         return {**parameters, **kept, "partner": tf.where(mask, partner, tf.range(tf.size(partner)))}
 
+    def output_spec(self, spec: Spec, parameters: Parameters | None = None) -> Spec:
+        """Whoever mixes next goes by labels as they then are; NaN for those without."""
+        if not parameters or spec.labels is None:
+            return spec
+        labels = to_tensors(spec.labels)
+        mixed = self._mix_targets(labels, parameters)
+        return spec._replace(labels=tf.nest.map_structure(_still_unknown, labels, mixed))
+
     def at_inference(self, spec: Spec) -> Parameters:
         return {}  # nothing to mix, and labels in the form they came
 
@@ -196,7 +205,8 @@ class MixingLayer(AugmentationLayer):
         if labels.dtype == tf.string:
             advice = "For names of classes: keras.layers.StringLookup, or np.unique(names, return_inverse=True)."
             checks.fail(type(self).__name__, "labels", "numbers", "strings", advice, error=TypeError)
-        if wanted is not None and labels.shape[-1] != wanted and (not classes or labels.dtype.is_floating):
+        fits = labels.shape.rank != 1 and labels.shape[-1] == wanted
+        if wanted is not None and not fits and (not classes or labels.dtype.is_floating):
             expected = f"integers (B,) or (B, 1), or (B, {wanted}) as `num_classes` says"
             checks.fail(type(self).__name__, "labels", expected, f"{labels.dtype.name} of shape {labels.shape}")
 
@@ -207,11 +217,10 @@ class MixingLayer(AugmentationLayer):
             return labels
         if not _are_classes(labels) or labels.dtype == tf.bool and wanted is None:
             return tf.cast(labels, tf.float32)
-        labels = tf.cast(labels, tf.int32) if labels.dtype == tf.bool else labels
         if wanted is None:
             advice = "Or cast the labels to float32 if they are numbers to predict, not classes."
             checks.fail(owner, "num_classes", "given to mix integer labels", None, advice)
-        labels = tf.reshape(labels, [-1])
+        labels = tf.reshape(tf.cast(labels, tf.int64), [-1])
         known = tf.debugging.assert_less(
             labels, tf.cast(wanted, labels.dtype), f"{owner}: `num_classes` must be above every label; it is {wanted}."
         )
@@ -235,6 +244,14 @@ def missing(labels: Any) -> tf.Tensor:
 
 def _write(images: tf.Tensor, drawn: Parameters, mix_pixels: Any, finish: Finish) -> tf.Tensor:
     return finish(mix_pixels(images, drawn["partner"], drawn))
+
+
+def _still_unknown(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+    """Labels after mixing, NaN where there were none, which of integers come out as zeros."""
+    if not after.dtype.is_floating:
+        return after
+    unknown = tf.reshape(without_label(before), [-1] + [1] * (after.shape.rank - 1))
+    return tf.where(unknown, tf.constant(np.nan, after.dtype), after)
 
 
 def without_label(labels: tf.Tensor) -> tf.Tensor:
@@ -308,6 +325,7 @@ class CutMix(MixingLayer):
     what = "cut and paste"
     any_rank = False
     any_layout = False
+    moves = True
     computes = False
 
     def __init__(

@@ -53,6 +53,15 @@ def test_new_examples_lie_between_two_of_their_class():
             assert (away[:, None] + away - between).min() < 1e-3
 
 
+@pytest.mark.parametrize("neighbours", [0, 3])
+def test_what_stays_keeps_all_its_digits(neighbours):
+    for dtype in ("int64", "uint64"):
+        values = np.array([2**60 + 1, np.iinfo(dtype).max, 5, 7], dtype)
+        dataset = tf.data.Dataset.from_tensor_slices((values, [0, 0, 1, 1]))
+        found = [x.numpy() for x, _ in data.balanced(dataset, num_classes=2, neighbours=neighbours)]
+        assert sorted(found) == sorted(values)
+
+
 def test_without_neighbours_rare_examples_are_repeated():
     x, y = collect(data.balanced(source(), num_classes=3, neighbours=0))
     for label in (1, 2):

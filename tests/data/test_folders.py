@@ -67,6 +67,21 @@ def test_images_of_several_sizes_need_a_size(folder):
     assert data.load(str(folder), image_size=(8, 8)).train.x.shape[1:] == (8, 8, 3)
 
 
+def test_sixteen_bits_are_not_cut_to_eight(folder):
+    save(folder / "ant" / "scan.png", np.arange(24, dtype=np.uint16).reshape(4, 6, 1) * 100)
+    with pytest.raises(ValueError, match="scan.png' has 16 bits"):
+        data.load(str(folder))
+
+
+@pytest.mark.parametrize("size", [32, "ab", (0, 5), (3, 4, 5), (8.5, 8.5)])
+def test_a_size_is_two_whole_numbers(folder, size):
+    assert data.load(folder, image_size=(2, 3)).train.x.shape[1:] == (2, 3, 3)
+    with pytest.raises(ValueError, match="`image_size`"):
+        data.load(folder, image_size=size)
+    with pytest.raises(ValueError, match="`image_size` must be None but for a folder"):
+        data.load("digits", image_size=(4, 4))
+
+
 def test_what_is_wrong_with_a_folder_is_said(folder):
     (folder / "dog").mkdir()
     with pytest.raises(ValueError, match="'dog' holds none"):

@@ -7,6 +7,7 @@ import pickle
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 
 from keras_aug_ssl import data
 
@@ -67,6 +68,15 @@ def test_split_survives_pickling():
     assert np.array_equal(copy.labeled_index, split.labeled_index) and np.array_equal(copy[0], split[0])
 
 
+def test_classes_may_be_numbered_by_ids_and_inputs_be_sparse():
+    ids = np.repeat([10**12, 7], 5)
+    split = data.split_labels(scipy.sparse.csr_matrix(np.eye(10)), ids, per_class=2)
+    assert sorted(split.y_labeled) == [7, 7, 10**12, 10**12] and split.x_unlabeled.shape == (6, 10)
+    assert np.array_equal(split.x_labeled.toarray(), np.eye(10)[split.labeled_index])
+    _, y = data.synthesize(np.random.default_rng(0).normal(size=(10, 3))[1:], ids[1:])
+    assert np.array_equal(np.unique(y, return_counts=True)[1], [5, 5])
+
+
 @pytest.mark.parametrize(
     "x, y, per_class, seed, message",
     [
@@ -78,7 +88,7 @@ def test_split_survives_pickling():
         (X, Y - 1, 1, 0, "class numbers >= 0"),
         (X, Y + 0.5, 1, 0, "class numbers"),
         (X, np.ones((64, 3)), 1, 0, "Soft or multi-label"),
-        (X, np.array(["a"] * 64), 1, 0, "class numbers"),
+        (X, np.array(["a"] * 64), 1, 0, "(?s)class numbers.*np.unique"),
         (X[:0], Y[:0], 1, 0, "class numbers"),
         (X[:2], np.eye(3)[:2], 1, 0, "Class 2 has only 0"),
     ],

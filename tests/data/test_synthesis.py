@@ -201,6 +201,14 @@ def test_partners_have_the_nearest_targets(neighbours, width):
         assert len(pair) <= 2 and min(rank[pair[0], pair[-1]], rank[pair[-1], pair[0]]) <= neighbours
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
+def test_whole_targets_come_back_as_float64(dtype):
+    targets = np.arange(100, 127).astype(dtype)
+    x, y = data.synthesize_regression(targets[:, None].astype(float), targets)
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(x[:, 0], y, rtol=1e-12)
+
+
 def test_equal_targets_share_partners_evenly():
     y = np.zeros(50)
     new, targets = data.synthesize_regression(np.eye(50), y, count=500, neighbours=3)

@@ -156,6 +156,27 @@ def test_crops_copy_whole_pixels_and_all_places_occur(size):
         assert np.array_equal(crop, images[0, top : top + size[0] - 2, left : left + size[1] - 1, 0])
 
 
+def test_crops_copy_whole_pixels_of_whatever_size_comes():
+    """Where sizes are known at running time only, and at the second and third size of a layer: no pixel is computed."""
+    crop = layers.RandomCrop(7, 7)
+    whole = (2**24 + np.arange(100)).reshape(1, 10, 10, 1)
+    holed = np.zeros((1, 10, 10, 1), "float32")
+    holed[0, 4, 4] = np.nan
+    for size in (10, 9, 8, 10):
+        cut = crop(whole[:, :size, :size].astype("int32"), seed=(1, 1)).numpy()[0, ..., 0]
+        assert np.array_equal(np.diff(cut, axis=1), np.ones((7, 6))) and np.array_equal(
+            np.diff(cut, axis=0) - 10, 0 * cut[1:]
+        )
+        cut = crop({"images": holed[:, :size, :size], "segmentation_masks": holed[:, :size, :size]}, seed=(1, 1))
+        assert np.array_equal(np.isnan(cut["images"]), np.isnan(cut["segmentation_masks"]))
+    sizes = tf.data.Dataset.from_generator(
+        lambda: (whole[0, :size, :size].astype("float64") for size in (10, 6, 9)),
+        output_signature=tf.TensorSpec([None, None, 1], tf.float64),
+    )
+    large, small, other = (image.numpy() for image in kas.Pipeline([layers.RandomCrop(7, 7)], seed=1).map(sizes))
+    assert np.all(np.diff(large, axis=1) == 1) and np.all(np.diff(other, axis=1) == 1) and small.shape == (7, 7, 1)
+
+
 def test_a_crop_larger_than_the_image_resizes_the_middle():
     images = RANDOM.uniform(0, 255, (2, 6, 5, 3)).astype("float32")
     crop = plain(layers.RandomCrop(12, 10))

@@ -30,10 +30,10 @@ class ArrayCalls:
     def __call__(self, inputs: Any, seed: Any) -> Any:
         """As `Pipeline.on_arrays`."""
         inputs, seeds = to_tensors(inputs), () if seed is None else (draws.as_key(seed),)
-        leaves = tf.nest.flatten(inputs)
+        leaves = [leaf for leaf in tf.nest.flatten(inputs) if leaf is not None]
         if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):  # ragged boxes
             return self._slowly(inputs, seed)
-        described = tf.nest.map_structure(lambda leaf: (leaf.dtype.name, *leaf.shape), inputs)
+        described = tf.nest.map_structure(_described, inputs)
         if (changed := changes(self._pipeline)) != self._changes:
             self._changes, self._graphs = changed, {}
         key = (len(seeds), type(inputs), repr(described))
@@ -43,17 +43,20 @@ class ArrayCalls:
             self._graphs[key] = self._traced(inputs, seeds)
         if any(leaf.dtype.is_floating for leaf in leaves):
             self._pipeline._check_values(inputs)  # by value; whole numbers are looked at in the graph
-        return tf.nest.map_structure(lambda part: part.numpy(), self._graphs[key](*seeds, *leaves))
+        return tf.nest.map_structure(_array, self._graphs[key](*seeds, *leaves))
 
     def _slowly(self, inputs: Any, seed: Any) -> Any:
-        return tf.nest.map_structure(np.asarray, self._pipeline(inputs, training=True, seed=seed))
+        return tf.nest.map_structure(_array, self._pipeline(inputs, training=True, seed=seed))
 
     def _traced(self, inputs: Any, seeds: tuple[Any, ...]) -> Callable[..., Any]:
         """The graph for inputs like these, of the key, if one is given, and their flat list."""
-        pipeline, empty = self._pipeline, tf.nest.map_structure(lambda _: 0, inputs)
+        pipeline, places = self._pipeline, tf.nest.flatten(inputs)
+        empty = tf.nest.map_structure(lambda _: 0, inputs)
+        given = [tensor for tensor in places if tensor is not None]
 
         def augment(*tensors: tf.Tensor) -> Any:
-            parts = tf.nest.pack_sequence_as(empty, tensors[len(seeds) :])
+            rest = iter(tensors[len(seeds) :])
+            parts = tf.nest.pack_sequence_as(empty, [None if place is None else next(rest) for place in places])
             pipeline._check_values(parts)
             batch, layout = pipeline._unpack(parts)
             spec = batch.spec()
@@ -64,6 +67,15 @@ class ArrayCalls:
             draw = tf.function(lambda key: pipeline.draw(spec, key), autograph=False, jit_compile=jit or None)
             return pipeline._execute(batch, layout, draw(tensors[0] if seeds else pipeline._next_key()))
 
-        specs = [tf.TensorSpec.from_tensor(tensor) for tensor in (*seeds, *tf.nest.flatten(inputs))]
+        specs = [tf.TensorSpec.from_tensor(tensor) for tensor in (*seeds, *given)]
         specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]  # without names, which may not repeat
         return tf.function(augment, autograph=False).get_concrete_function(*specs)
+
+
+def _described(leaf: tf.Tensor | None) -> Any:
+    return None if leaf is None else (leaf.dtype.name, *leaf.shape)
+
+
+def _array(part: Any) -> Any:
+    """A tensor's values; None stays."""
+    return part if part is None else np.asarray(part)

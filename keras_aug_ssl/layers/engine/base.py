@@ -21,7 +21,16 @@ from keras_aug_ssl.layers.engine.batch import Batch, Spec, Written
 from keras_aug_ssl.layers.engine.calls import Keys, augments_unasked
 from keras_aug_ssl.layers.engine.compiling import Graph, graphs_of
 from keras_aug_ssl.layers.engine.streams import images_of
-from keras_aug_ssl.layers.engine.structure import Layout, holds_arrays, pack, to_tensors, unpack, widths
+from keras_aug_ssl.layers.engine.structure import (
+    Layout,
+    check_arrays,
+    holds_arrays,
+    pack,
+    refuse_places,
+    to_tensors,
+    unpack,
+    widths,
+)
 
 Parameters = dict[str, Any]
 Finish = Callable[[tf.Tensor], tf.Tensor]
@@ -122,6 +131,7 @@ class AugmentationLayer(keras.layers.Layer):
     any_rank = False  # True: what is no image is taken too, (B, ...) of any rank
     mix: tuple[str, ...] = ()  # names of inputs besides Keras's that are taken
     rescales = False  # True: what it returns need not be in the value range its input was in
+    moves = False  # True: what has a place in the image is elsewhere behind it, so masks and boxes must come along
     mirrors = False  # True: it only mirrors, which commutes with every pointwise layer
     random = True  # False: it draws nothing, so no seed is missed
     slices = "batch"  # or "channels", "volumes": what the slices of a volume are for `run`; see `engine/volumes.py`
@@ -165,8 +175,8 @@ class AugmentationLayer(keras.layers.Layer):
         """(height, width) of the output for an input of `size`."""
         return size
 
-    def output_spec(self, spec: Spec) -> Spec:
-        """What `spec` is behind the layer."""
+    def output_spec(self, spec: Spec, parameters: Parameters | None = None) -> Spec:
+        """What `spec` is behind the layer, where these parameters were drawn."""
         return spec.resized(self.output_size(spec.size))
 
     def at_inference(self, spec: Spec) -> Parameters:
@@ -308,6 +318,8 @@ class AugmentationLayer(keras.layers.Layer):
         owner = type(self).__name__
         kind = (self.data_format, self.bounding_box_format, self.mix, self.any_rank, self.volumes)
         batch, layout = unpack(inputs, owner, *kind)
+        if self.moves and layout.kind is not dict:
+            refuse_places(batch.labels, batch.images, owner)
         if batch.boxes is not None and not self.pointwise:  # what leaves them alone need not know whose they are
             check_batch(batch.boxes, batch.images, owner)
         if not (self.independent or layout.batched):
@@ -360,7 +372,9 @@ class AugmentationLayer(keras.layers.Layer):
         if not tf.executing_eagerly():
             return function(inputs, *arguments)
         arguments = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        inputs = backend.to_tensorflow(to_tensors(inputs))
+        inputs = to_tensors(inputs)
+        check_arrays(inputs, type(self).__name__)
+        inputs = backend.to_tensorflow(inputs)
         if images_of(inputs).shape[:1] == [0]:  # some of what XLA compiles can't be compiled for none: of a blank one
             result = self._in_graph(function, *tf.nest.map_structure(_blank, (inputs, *arguments)))
             return tf.nest.map_structure(lambda part: part if part is None else part[:0], result)

@@ -61,11 +61,17 @@ class CompositeLayer(AugmentationLayer):
         return [f"{place}_{word}" for place, word in enumerate(words)]
 
     def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
-        parameters = {}
-        for name, layer, own in zip(self.names, self.layers, draws.split(key, len(self.layers)), strict=True):
-            parameters[name] = layer.draw(spec, own)
-            spec = layer.output_spec(spec)
+        parameters, touched = {}, self.touched(spec, key)
+        keys = draws.split(key, len(self.layers))
+        for name, layer, own, mask in zip(self.names, self.layers, keys, touched, strict=True):
+            drawn = layer.draw(spec, own)
+            parameters[name] = drawn if mask is None else layer.keep(mask, drawn)
+            spec = layer.output_spec(spec, parameters[name])
         return parameters
+
+    def touched(self, spec: Spec, key: tf.Tensor) -> list[tf.Tensor | None]:
+        """Which images each layer held changes, (B,) booleans; None for all."""
+        return [None] * len(self.layers)
 
     def keep(self, mask: tf.Tensor, parameters: Parameters) -> Parameters:
         return {name: layer.keep(mask, parameters[name]) for name, layer in zip(self.names, self.layers, strict=True)}
@@ -83,6 +89,10 @@ class CompositeLayer(AugmentationLayer):
         return all(layer.independent for layer in self.layers)
 
     @property
+    def moves(self) -> bool:  # type: ignore[override]
+        return any(layer.moves for layer in self.layers)
+
+    @property
     def any_rank(self) -> bool:  # type: ignore[override]
         return bool(self.layers) and all(layer.any_rank for layer in self.layers)
 
@@ -94,12 +104,12 @@ class CompositeLayer(AugmentationLayer):
         parameters = {}
         for name, layer in zip(self.names, self.layers, strict=True):
             parameters[name] = layer.at_inference(spec)
-            spec = layer.output_spec(spec)
+            spec = layer.output_spec(spec, parameters[name])
         return parameters
 
-    def output_spec(self, spec: Spec) -> Spec:
-        for layer in self.layers:
-            spec = layer.output_spec(spec)
+    def output_spec(self, spec: Spec, parameters: Parameters | None = None) -> Spec:
+        for name, layer in zip(self.names, self.layers, strict=True):
+            spec = layer.output_spec(spec, None if parameters is None else parameters[name])
         return spec
 
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -183,9 +193,9 @@ class RandomApply(CompositeLayer):
         self.rate = checks.number("RandomApply", "rate", rate, 0.0, 1.0)
         self._keeps_size()
 
-    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+    def touched(self, spec: Spec, key: tf.Tensor) -> list[tf.Tensor | None]:
         (unit,) = draws.uniforms(draws.fold_in(key, len(self.layers)), spec.batch_size, 1, spec.first)
-        return self.keep(unit < self.rate, super().draw(spec, key))
+        return [unit < self.rate] * len(self.layers)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}
@@ -219,14 +229,10 @@ class RandomChoice(CompositeLayer):
         self._upper = [sum(weights[: i + 1]) / sum(weights) for i in range(len(weights))]
         self._keeps_size()
 
-    def draw(self, spec: Spec, key: tf.Tensor) -> Parameters:
+    def touched(self, spec: Spec, key: tf.Tensor) -> list[tf.Tensor | None]:
         (unit,) = draws.uniforms(draws.fold_in(key, len(self.layers)), spec.batch_size, 1, spec.first)
-        parameters = super().draw(spec, key)
-        low = 0.0
-        for name, layer, high in zip(self.names, self.layers, self._upper, strict=True):
-            parameters[name] = layer.keep((unit >= low) & (unit < high), parameters[name])
-            low = high
-        return parameters
+        ends = zip([0.0, *self._upper], self._upper, strict=False)
+        return [(unit >= low) & (unit < high) for low, high in ends]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "probabilities": self.probabilities}

@@ -55,7 +55,7 @@ class StockLayer(AugmentationLayer):
     def output_size(self, size: tuple[Any, Any]) -> tuple[Any, Any]:
         return self.output_spec(Spec(None, *size, channels=3)).size
 
-    def output_spec(self, spec: Spec) -> Spec:
+    def output_spec(self, spec: Spec, parameters: Parameters | None = None) -> Spec:
         static = [n if isinstance(n, int) else None for n in spec.size]
         shape = (spec.channels, *static) if self._channels_first else (*static, spec.channels)
         found = self.layer.compute_output_spec(keras.KerasTensor((None, *shape), "float32"))

@@ -139,8 +139,9 @@ class Pipeline(CompositeLayer):
         block = 1 if batched else block_size(dataset.element_spec)
         if block > 1:
             return singly(self.map(dataset.batch(block), seed, epoch, num_parallel_calls), dataset)
-        ragged = any(isinstance(spec, tf.RaggedTensorSpec) for spec in tf.nest.flatten(dataset.element_spec))
-        fill = batched and self.independent and shape[0] is None and not ragged  # else every batch has one size
+        specs, uneven = tf.nest.flatten(dataset.element_spec), (tf.RaggedTensorSpec, tf.SparseTensorSpec)
+        dense = not any(isinstance(spec, uneven) for spec in specs)
+        fill = batched and self.independent and shape[0] is None and dense  # else every batch has one size
 
         @tf.autograph.experimental.do_not_convert
         def augment(place: Place, element: Any) -> Any:

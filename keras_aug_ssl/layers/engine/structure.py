@@ -80,6 +80,7 @@ def unpack(
     if not batched:
         images = images[None]
         parts = tf.nest.map_structure(lambda value: value[None], parts)
+    _check_rows(parts, images, owner)
     masks = parts.pop("segmentation_masks", None)
     mask_has_channels = masks is not None and masks.shape.rank == images.shape.rank
     if masks is not None and not mask_has_channels:
@@ -89,7 +90,7 @@ def unpack(
     _check_pixels(images, masks, owner)
     boxes, keypoints = parts.pop("bounding_boxes", None), parts.pop("keypoints", None)
     alike = keypoints is None or keypoints.shape[:1].is_compatible_with(images.shape[:1])
-    if not alike or keypoints is not None and keypoints.shape.rank not in (3, None):
+    if not alike or keypoints is not None and (keypoints.shape.rank not in (3, None) or keypoints.shape[-1] in (0, 1)):
         expected = "of shape (batch, points, 2 or more), or (points, 2 or more) beside one image"
         checks.fail(owner, "keypoints", expected, f"a tensor of shape {keypoints.shape}")
     batch = Batch(
@@ -151,12 +152,58 @@ def holds_arrays(value: Any) -> bool:
     return any(isinstance(leaf, np.ndarray) or _is_tensor(leaf) for leaf in leaves)
 
 
+def check_arrays(inputs: Any, owner: str) -> None:
+    """Refuses what is no data at all, and lists of arrays where one array is meant."""
+    named = dict(_by_key(inputs))
+    if isinstance(named.get("images"), Mapping):  # in (x, labels)
+        named |= named["images"]
+    named["images"] = images_of(inputs)
+    for name in ("images", "segmentation_masks", "keypoints"):
+        part = named.get(name)
+        if name == "images" and (part is None or _rank(part) == 0) or part is not None and not _is_tensor(part):
+            shown, advice = f"a {type(part).__name__}", "Stack what has one shape: np.stack(...)."
+            checks.fail(owner, "inputs" if name == "images" else name, "an array", shown, advice, TypeError)
+
+
+def _rank(part: Any) -> int | None:
+    shape = getattr(part, "shape", None)
+    return shape.rank if isinstance(shape, tf.TensorShape) else None if shape is None else len(shape)
+
+
+def _by_key(inputs: Any) -> Mapping[str, Any]:
+    if isinstance(inputs, (tuple, list)):
+        return dict(zip(KEYS, inputs, strict=False))
+    return inputs if isinstance(inputs, Mapping) else {}
+
+
+def refuse_places(labels: Any, images: tf.Tensor, owner: str) -> None:
+    """Masks and boxes that came as labels would stay where they are while the images move."""
+    name, places = "", images.shape[1:-1].as_list()
+    if isinstance(labels, Mapping) and "boxes" in labels and {"labels", "classes"} & set(labels):
+        name = "bounding_boxes"
+    for target in [] if labels is None or name else tf.nest.flatten(labels):
+        sizes = target.shape[1:].as_list() if target is not None and target.shape.rank else []
+        extra = len(sizes) - len(places)
+        known = None not in (*sizes, *places) or extra == 1
+        starts = (0, 1) if extra == 1 else (0,) if extra == 0 else ()  # channels last or first, or none
+        if known and any(_alike(sizes[start : start + len(places)], places) for start in starts):
+            name = "segmentation_masks"
+    if name:
+        checks.fail(
+            owner, "inputs", f'a dict, {{"images": x, "{name}": y}}, where {name.replace("_", " ")} are to follow',
+            "(x, y), of which y is left as it is",
+            'Where y is to stay, as an image to be restored is, say so: {"images": x, "labels": y}.',
+        )  # fmt: skip
+
+
+def _alike(sizes: list[int | None], others: list[int | None]) -> bool:
+    return all(None in pair or pair[0] == pair[1] for pair in zip(sizes, others, strict=True))
+
+
 def widths(inputs: Any, axis: int) -> tuple[int | None, ...]:
     """The sizes that code depends on, besides ranks: the channels of images and masks, at `axis`, and of labels as long
     as numbers of classes may be, the last axis."""
-    named = inputs if isinstance(inputs, Mapping) else {}
-    if isinstance(inputs, (tuple, list)):
-        named = dict(zip(KEYS, inputs, strict=False))
+    named = _by_key(inputs)
     images, masks = images_of(inputs), named.get("segmentation_masks")
     pixels = [part for part in (images, masks) if part is not None and part.shape.rank == images.shape.rank]
     labels = [leaf for leaf in tf.nest.flatten(named.get("labels")) if leaf is not None and leaf.shape.rank == 2]
@@ -240,11 +287,21 @@ def _check_dense(parts: Mapping[str, Any], owner: str) -> None:
             checks.fail(owner, name, "a dense tensor", f"a {type(parts[name]).__name__}", advice, TypeError)
 
 
+def _check_rows(parts: Mapping[str, Any], images: tf.Tensor, owner: str) -> None:
+    for name in set(parts) - {"segmentation_masks", "bounding_boxes", "keypoints"}:
+        for leaf in tf.nest.flatten(parts[name]):
+            shape = tf.TensorShape(None) if leaf is None else leaf.shape
+            if shape.rank and not shape[:1].is_compatible_with(images.shape[:1]):
+                checks.fail(owner, name, f"one for each of the {images.shape[0]} images", f"a tensor of shape {shape}")
+
+
 def _check_pixels(images: tf.Tensor, masks: tf.Tensor | None, owner: str) -> None:
     if not (images.dtype.is_floating or images.dtype.is_integer):
         checks.fail(owner, "inputs", "images of an integer or floating dtype", images.dtype.name, error=TypeError)
     if images.shape[-1] is None:
         checks.fail(owner, "inputs", "images with a known number of channels", f"a tensor of shape {images.shape}")
+    if masks is not None and not (masks.dtype.is_floating or masks.dtype.is_integer or masks.dtype.is_bool):
+        checks.fail(owner, "segmentation_masks", "numbers or booleans", masks.dtype.name, error=TypeError)
     if masks is not None and not images.shape[:-1].is_compatible_with(masks.shape[:-1]):
         axes = "(batch, depth, height, width)" if images.shape.rank == 5 else "(batch, height, width)"
         expected = f"of the images' {axes} {tuple(images.shape[:-1])}"

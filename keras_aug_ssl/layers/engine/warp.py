@@ -21,11 +21,15 @@ _FIELD_POINTS_PER_SIDE = 8  # a field bends a box's sides: follow them, not the 
 
 
 class Copying(NamedTuple):
-    """How a layer copies whole pixels where it does nothing else: `kernel(images, *tensors, **settings)`."""
+    """How a layer copies whole pixels where it does nothing else: `kernel(images, *tensors, **settings)`.
+
+    Where only running tells whether it does nothing else, `when` is a scalar boolean, else None.
+    """
 
     kernel: Callable[..., tf.Tensor]
     tensors: tuple[tf.Tensor, ...]
     settings: dict[str, Any]
+    when: tf.Tensor | None = None
 
 
 class GeometricLayer(AugmentationLayer):
@@ -47,6 +51,7 @@ class GeometricLayer(AugmentationLayer):
 
     what = "resample"
     slices = "channels"
+    moves = True
     projective = False  # True: the last row of `out_to_in` may differ from (0, 0, 1)
 
     def __init__(
@@ -79,33 +84,38 @@ class GeometricLayer(AugmentationLayer):
         pairs = ((self.fill, other.fill), (self.reading, other.reading))
         return all(mine is None or theirs is None or mine == theirs for mine, theirs in pairs)
 
-    def copying(self, parameters: Parameters, jit: bool) -> Copying | None:
-        """How whole pixels are copied; None where each is to be looked up, at ten times the price."""
+    def copying(self, parameters: Parameters, size: Size, jit: bool) -> Copying | None:
+        """How whole pixels of images of `size` are copied; None where each is looked up, at ten times the price."""
         return None
 
     @classmethod
     def run(cls, steps: Sequence[tuple[Any, Parameters]], batch: Batch, finish: Finish, jit: bool) -> Batch:
-        copying = [layer.copying(parameters, jit) for layer, parameters in steps]
         sizes = [batch.size]
         for layer, _ in steps:
             sizes.append(layer.output_size(sizes[-1]))
-        if None not in copying:
-            masks = None if batch.masks is None else _copied(copying, batch.masks, tf.identity, jit)
-            images = _copied(copying, batch.images, finish, jit)
-            return move_annotations(steps, batch, sizes[-1]).replace(images=images, masks=masks)
+        before = zip(steps, sizes, strict=False)
+        found = [layer.copying(parameters, size, jit) for (layer, parameters), size in before]
+        copying = [each for each in found if each is not None]
+        only = len(copying) == len(steps)  # copying will do, at least at certain sizes
+        when = [each.when for each in copying if each.when is not None]
+        static = [n if isinstance(n, int) else None for n in sizes[-1]]
         fill_mode, fill_value = next((layer.fill for layer, _ in steps if layer.fill), ("nearest", 0.0))
         interpolation = next((layer.reading for layer, _ in steps if layer.reading), "nearest")
-        cells = _locate(steps, sizes, fill_mode, jit)
+        # Where copying may do, each reading finds its cells by itself, so that none are found in vain.
+        cells = None if only else _locate(steps, sizes, fill_mode, jit)
 
         def read(images: tf.Tensor, smooth: bool, fill: float, finish: Finish) -> tf.Tensor:
             reader = resample.bilinear if smooth else resample.nearest
             unit = compiled(_read, jit, reader=reader, fill_mode=fill_mode, fill_value=fill, finish=finish)
-            result = unit(images, cells)
-            static = [n if isinstance(n, int) else None for n in sizes[-1]]
+            return unit(images, _locate(steps, sizes, fill_mode, jit) if cells is None else cells)
+
+        def moved(images: tf.Tensor, smooth: bool, fill: float, finish: Finish) -> tf.Tensor:
+            ways = lambda: _copied(copying, images, finish, jit), lambda: read(images, smooth, fill, finish)
+            result = tf.cond(tf.reduce_all(when), *ways) if only and when else ways[0 if only else 1]()
             return tf.ensure_shape(result, [images.shape[0], *static, images.shape[-1]])
 
-        masks = None if batch.masks is None else read(batch.masks, False, 0, tf.identity)
-        images = read(batch.images, interpolation == "bilinear", fill_value, finish)
+        masks = None if batch.masks is None else moved(batch.masks, False, 0, tf.identity)
+        images = moved(batch.images, interpolation == "bilinear", fill_value, finish)
         return move_annotations(steps, batch, sizes[-1]).replace(images=images, masks=masks)
 
     def get_config(self) -> dict[str, Any]:
@@ -114,9 +124,9 @@ class GeometricLayer(AugmentationLayer):
 
 
 def _copied(steps: Sequence[Any], images: tf.Tensor, finish: Finish, jit: bool) -> tf.Tensor:
-    for place, (kernel, tensors, settings) in enumerate(steps, 1):
+    for place, step in enumerate(steps, 1):
         last = finish if place == len(steps) else tf.identity
-        images = compiled(_finished, jit, kernel=kernel, finish=last, **settings)(images, *tensors)
+        images = compiled(_finished, jit, kernel=step.kernel, finish=last, **step.settings)(images, *step.tensors)
     return images
 
 

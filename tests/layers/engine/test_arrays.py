@@ -35,6 +35,15 @@ EVERYTHING = {
 }
 
 
+def test_none_stays_none():
+    """In a tuple and in a dict, beside labels or without, and without the slow way."""
+    pipeline = augment()
+    several, labels = np.stack([image()] * 2), np.arange(2)
+    assert pipeline.on_arrays((several, labels, None), seed=KEY)[2] is None
+    assert pipeline.on_arrays({"images": several, "labels": None}, seed=KEY)["labels"] is None
+    assert np.array_equal(pipeline.on_arrays((several, None), seed=KEY)[0], pipeline.on_arrays(several, seed=KEY))
+
+
 def equal(found, wanted):
     """Arrays that hold what the tensors of a call hold, but for a level of rounding."""
     assert type(found) is type(wanted) or isinstance(found, (np.ndarray, np.generic))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_aug_ssl as kas
 from keras_aug_ssl import layers
 from keras_aug_ssl.kernels.boxes import FORMATS
 from keras_aug_ssl.layers.engine.batch import to_dtype
@@ -27,6 +28,41 @@ def right_and_down(**kwargs):
 def equal(one, other):
     tf.nest.assert_same_structure(one, other)
     return all(np.array_equal(a, b) for a, b in zip(tf.nest.flatten(one), tf.nest.flatten(other), strict=True))
+
+
+MASK = np.zeros((4, 6, 8, 1), "int32")
+
+
+@pytest.mark.parametrize("labels", [MASK, MASK[..., 0], {"boxes": np.ones((4, 2, 4)), "labels": np.ones((4, 2))}])
+def test_masks_and_boxes_in_the_place_of_labels_are_refused_where_images_move(labels):
+    """They would stay behind without a word; a dict says what they are, or that they are to stay."""
+    flip = layers.RandomFlip(bounding_box_format="xyxy")
+    for layer in (flip, kas.Pipeline([layers.RandomInvert(), flip])):
+        with pytest.raises(ValueError, match='"(segmentation_masks|bounding_boxes)": y'):
+            layer((IMAGES, labels))
+    assert len(layers.RandomInvert()((IMAGES, labels))) == 2
+    if not isinstance(labels, dict):
+        assert np.array_equal(flip({"images": IMAGES, "labels": labels})["labels"], labels)
+        dataset = tf.data.Dataset.from_tensor_slices((IMAGES, labels))
+        with pytest.raises(ValueError, match="segmentation_masks"):
+            kas.Pipeline([flip]).map(dataset)
+
+
+@pytest.mark.parametrize(
+    "inputs, error, words",
+    [
+        (None, TypeError, "`inputs` must be an array"),
+        (3.0, TypeError, "`inputs` must be an array"),
+        ((IMAGES, np.arange(3)), ValueError, "`labels` must be one for each of the 4 images"),
+        ((IMAGES, LABELS, np.ones(5)), ValueError, "`sample_weight` must be one for each of the 4"),
+        ({"images": IMAGES, "segmentation_masks": [MASK[0]] * 4}, TypeError, "`segmentation_masks` must be an array"),
+        ({"images": IMAGES, "segmentation_masks": MASK.astype(str)}, TypeError, "numbers or booleans"),
+        ({"images": IMAGES, "keypoints": np.ones((4, 3, 1))}, ValueError, "2 or more"),
+    ],
+)
+def test_what_is_no_batch_is_named(inputs, error, words):
+    with pytest.raises(error, match=words):
+        layers.RandomFlip()(inputs)
 
 
 # --- ways to call -----------------------------------------------------------------------------------------------------

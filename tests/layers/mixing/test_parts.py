@@ -45,12 +45,25 @@ def test_images_are_interpolated_and_keep_their_dtype(name, dtype):
         (LABELS[:, None].astype("uint8"), "float32"),
         (ONE_HOT, "float32"),
         (ONE_HOT.astype("int64"), "float32"),
+        (LABELS.astype("int16"), "float32"),
+        (LABELS.astype("uint64"), "float32"),
         (SEVERAL, "float32"),
         (SEVERAL.astype(bool), "float32"),
         (ONE_HOT.astype("float16"), "float16"),
         (ONE_HOT.astype("float64"), "float64"),
     ],
-    ids=["integers", "column", "one-hot", "one-hot int", "several", "several bool", "float16", "float64"],
+    ids=[
+        "integers",
+        "column",
+        "one-hot",
+        "one-hot int",
+        "int16",
+        "uint64",
+        "several",
+        "several bool",
+        "float16",
+        "float64",
+    ],
 )
 @pytest.mark.parametrize("name", ["MixUp", "CutMix", "BalancedMixUp"])
 def test_class_labels_of_every_form(name, labels, dtype):

@@ -45,6 +45,34 @@ def test_a_choice_of_mixing_layers():
     assert labels.shape == (8, CLASSES) and np.allclose(np.sum(labels, 1), 1.0)
 
 
+SHARING = [name for name in MIXING if name != "Remix"]  # whose labels are meant to differ from what is seen
+
+
+@pytest.mark.parametrize("second", SHARING)
+@pytest.mark.parametrize("first", ["MixUp", "CutMix", "SameClassMix"])
+@pytest.mark.parametrize("together", [kas.Pipeline, layers.RandomChoice])
+def test_labels_are_what_is_seen_whichever_layers_mix_together(together, first, second):
+    """Channel k of an image is 1 where class k is seen: its mean is the label's share. (Of what was pasted, a second
+    paste may hide any part.)"""
+    if first == second == "CutMix":
+        pytest.skip("areas of areas are not counted")
+    labels = np.eye(CLASSES, dtype="float32")[np.arange(32) % CLASSES]
+    images = np.tile(labels[:, None, None, :], (1, 6, 6, 1))
+    both = together([MIXING[first](), MIXING[second]()])
+    for key in range(3):
+        seen, shares = both((images, labels), seed=(key, 0))
+        np.testing.assert_allclose(np.mean(seen, (1, 2)), shares, atol=1e-5)
+
+
+def test_who_has_no_label_gets_none_from_a_second_mix():
+    labels = np.where(np.arange(16) % 2, -1, np.arange(16) % CLASSES)
+    images = np.tile((labels >= 0)[:, None, None, None], (1, 4, 4, 1)).astype("float32")
+    both = kas.Pipeline([MIXING["MixUp"](), MIXING["BalancedMixUp"]()])
+    for key in range(5):
+        seen, shares = both((images, labels), seed=(key, 0))
+        assert not np.any(shares[labels < 0]) and np.array_equal(seen, images)
+
+
 def test_one_mix_after_another():
     """Labels that were mixed before are mixed again, and boxes keep the product of their weights."""
     pipeline = kas.Pipeline([MIXING["MixUp"](), MIXING["CutMix"]()], bounding_box_format="xyxy")
