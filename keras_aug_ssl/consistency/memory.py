@@ -63,7 +63,8 @@ class Average:
     Args:
         owner: the model that gets the weights.
         model: whose weights are averaged.
-        decay: in (0, 1), as large as it becomes: the average of the first steps is that of all steps so far.
+        decay: in (0, 1), as large as it becomes: that of the first steps is the mean of the weights so far,
+            the initial ones among them.
     """
 
     def __init__(self, owner: keras.Model, model: keras.Model, decay: float) -> None:
@@ -83,7 +84,7 @@ class Average:
     def follow(self, step: tf.Tensor) -> None:
         """Moves the averages towards the weights, after step number `step`, from 0."""
         step = tf.cast(step, tf.float32)
-        decay = tf.minimum(self.decay, 1.0 - 1.0 / (step + 1.0))
+        decay = tf.minimum(self.decay, 1.0 - 1.0 / (step + 2.0))
         averages = self._memory.read("teacher")
         moved = [
             tf.cast(decay, old.dtype) * old + tf.cast(1.0 - decay, old.dtype) * tf.convert_to_tensor(source.value)

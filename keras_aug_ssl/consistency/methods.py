@@ -106,7 +106,7 @@ def MeanTeacher(
     1703.01780, eq. 1 and 2).
 
     1/B sum_b H(y_b, p(x_b)) + w(t) 1/(K N) sum_n |q(weak(u_n)) - p(weak'(u_n))|^2, q by the average of the weights,
-    which is `decay` of itself and the rest of the weights after each step (of t steps at most 1 - 1/t, as in the
+    which is `decay` of itself and the rest of the weights after each step (in step t at most 1 - 1/(t + 1), as in the
     authors' code). For regression p and q are the numbers. `teacher_weights` gives the average, which is what the paper
     evaluates.
 

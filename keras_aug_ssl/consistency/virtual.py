@@ -63,7 +63,7 @@ class VirtualAdversarial(Views):
 
         leaves = _movable(clean)
         start = [
-            tf.cast(draws.normal_array(each, rows_of(leaf), tuple(_sizes(leaf))), leaf.dtype)
+            tf.cast(draws.normal_array(each, rows_of(leaf), tuple(_sizes(leaf))), _exact(leaf.dtype))
             for each, leaf in zip(draws.split(third, len(leaves)), leaves, strict=True)
         ]
         direction = worst_direction(lambda d: distance(_moved(clean, d, self.xi)), start, self.iterations)
@@ -109,6 +109,11 @@ def _movable(x: Any) -> list[tf.Tensor]:
     return [leaf for leaf in tf.nest.flatten(x) if leaf.dtype.is_floating]
 
 
+def _exact(dtype: tf.DType) -> tf.DType:
+    """Lengths of small gradients are 0 in 16 bits."""
+    return tf.float32 if dtype.size < 4 else dtype
+
+
 def _sizes(leaf: tf.Tensor) -> list[Any]:
     dynamic = tf.shape(leaf)
     return [dynamic[axis] if size is None else size for axis, size in enumerate(leaf.shape)][1:]
@@ -117,7 +122,10 @@ def _sizes(leaf: tf.Tensor) -> list[Any]:
 def _moved(x: Any, direction: list[tf.Tensor], length: float) -> Any:
     """Inputs moved along a direction."""
     steps = iter(direction)
-    leaves = [leaf + length * next(steps) if leaf.dtype.is_floating else leaf for leaf in tf.nest.flatten(x)]
+    leaves = [
+        leaf + tf.cast(length * next(steps), leaf.dtype) if leaf.dtype.is_floating else leaf
+        for leaf in tf.nest.flatten(x)
+    ]
     return tf.nest.pack_sequence_as(x, leaves)
 
 

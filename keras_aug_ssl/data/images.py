@@ -17,11 +17,14 @@ MADE_BY_MACOS = "._"
 
 
 def images_in(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
-    """All files in a folder and below that are images by their name, sorted."""
+    """All files in a folder and below that are images by their name, sorted; none of hidden folders."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and not path.name.startswith(MADE_BY_MACOS) and not path.is_dir()
+        if path.suffix.lower() in suffixes
+        and not path.name.startswith(MADE_BY_MACOS)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts[:-1])
+        and not path.is_dir()
     )
 
 

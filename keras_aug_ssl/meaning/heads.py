@@ -12,6 +12,7 @@ import tensorflow as tf
 CLASSES, BINARY, LABELS, NUMBERS = "classes", "binary", "labels", "numbers"
 
 _TINY = float(np.finfo(np.float32).tiny)
+_FARTHEST = 1e28  # a logit; sums of many are finite, and attacks put what they leave out further off still
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,9 @@ class Head:
         """Turns outputs into float32 logits: (B, K) for classes, (B, 2) for binary; numbers stay as they are."""
         if self.kind == NUMBERS:
             return tf.cast(output, tf.float32)
-        logits = tf.cast(self._logits(output), tf.float32)
+        # A class that is not allowed may be at minus infinity, and float16 overflows: products and differences of such
+        # would be NaN. NaN itself stays what it is.
+        logits = tf.clip_by_value(tf.cast(self._logits(output), tf.float32), -_FARTHEST, _FARTHEST)
         if self.kind == BINARY:
             logits = tf.reshape(logits, [-1, 1])
             logits = tf.concat([tf.zeros_like(logits), logits], axis=1)

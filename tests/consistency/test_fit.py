@@ -52,6 +52,17 @@ def test_selecting_nothing_is_supervised_training_on_the_same_stream():
     same(none.model, without.model)
 
 
+def test_vat_of_half_precision_stays_finite():
+    """Of units that are all dead the gradient is zero, and 1e-12 is zero in 16 bits."""
+    layers = [keras.Input((4,), dtype="float16"), keras.layers.Dense(6, "relu"), keras.layers.Dense(3)]
+    ssl = kas.VAT(keras.Sequential(layers), epsilon=0.5)
+    ssl.model.layers[0].bias.assign([-100.0] * 6)
+    ssl.compile(keras.optimizers.SGD(0.01), LOGITS)
+    x, pool = np.ones((12, 4), "float16"), np.random.default_rng(0).normal(size=(60, 4)).astype("float16")
+    history = ssl.fit(kas.data.labeled_unlabeled((x, np.arange(12) % 3), pool, 6, 2, steps=4), verbose=0).history
+    assert np.isfinite(history["loss"]).all() and all(np.isfinite(each).all() for each in ssl.get_weights())
+
+
 class Oracle(kas.consistency.Labeller):
     """Knows the labels."""
 

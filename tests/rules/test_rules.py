@@ -59,6 +59,13 @@ def test_top_fraction_gives_each_class_its_share_by_the_prior():
     assert rules.TopFraction(0.2)(p).sum() == 20
 
 
+def test_all_of_millions_are_all():
+    p = np.full((2_500_000, 2), 0.1, "float32")
+    p[:, 0], p[:5, 0] = 0.9, 0.05
+    assert int(np.sum(rules.TopFraction(1.0)(p))) == len(p)
+    assert int(np.sum(rules.TopFraction(0.2)(p[5:10]))) == 1  # 0.2 in float32 is a little more
+
+
 def test_top_fraction_grows_with_the_rounds_up_to_all():
     p = two(*np.linspace(0.5, 0.9, 10))
     taken = [rules.TopFraction(0.2, step=0.3)(p, round=number).sum() for number in (1, 2, 3, 4, 9)]

@@ -16,6 +16,8 @@ from keras_aug_ssl.adversarial.search.attack import Attack, search_where
 from keras_aug_ssl.adversarial.search.problem import Found, Problem
 from keras_aug_ssl.adversarial.threat import noise
 from keras_aug_ssl.adversarial.threat.balls import spread
+from keras_aug_ssl.adversarial.victim.objectives import Objective
+from keras_aug_ssl.meaning.heads import BINARY, CLASSES, Head
 
 VERSIONS = ("standard", "fast", "plus", "rand")
 
@@ -48,6 +50,12 @@ class AutoAttack(Attack):
         if self.targeted or self.loss != "auto":
             checks.fail("AutoAttack", "loss", "left alone, as is `targeted`: the ensemble is fixed", self.loss)
         self.stages = self._stages()
+
+    def objective(self, head: Head, compiled: Any) -> Objective:
+        if head.kind not in (CLASSES, BINARY):
+            advice = "Of several labels take APGD(loss='margin', restarts=5)."
+            checks.fail("AutoAttack", "model", "a model of classes", head.kind, advice)
+        return super().objective(head, compiled)
 
     def search(self, problem: Problem) -> Found:
         found, standing = Found.nothing(problem), tf.ones([problem.size], tf.bool)

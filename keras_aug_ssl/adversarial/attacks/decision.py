@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.adversarial.search.attack import search_where
 from keras_aug_ssl.adversarial.search.closest import LINE_ROUNDS, Closest, MinimalAttack, line_search
 from keras_aug_ssl.adversarial.search.loop import iterate
 from keras_aug_ssl.adversarial.search.problem import Found, Problem
@@ -39,6 +40,14 @@ class DecisionAttack(MinimalAttack):
 
     def search(self, problem: Problem) -> Found:
         closest = line_search(problem, find_start(problem))
+        limited = tf.math.is_finite(problem.radius)
+        near = limited & (closest.distance <= problem.radius)
+        posed = problem.with_rows(closest=closest)  # which leave together with their examples
+        return search_where(posed, closest.exists & ~near, self._approach, closest.found())
+
+    def _approach(self, problem: Problem) -> Found:
+        """Comes closer from the fooling points in `problem.rows["closest"]`."""
+        closest = problem.rows["closest"]
         limited = tf.math.is_finite(problem.radius)
 
         def body(problem: Problem, state: State, i: tf.Tensor) -> tuple[State, tf.Tensor]:
@@ -103,7 +112,7 @@ class HopSkipJump(DecisionAttack):
         count = tf.cast(count, tf.int32)
         # The paper's size of the probes; the first is wide, since the start is far from its final place.
         probe = distance / (values if self.norm == "linf" else tf.sqrt(values))
-        probe = spread(tf.where(i == 0, 0.1 * distance, tf.maximum(probe, 1e-7)), x)
+        probe = spread(tf.maximum(tf.where(i == 0, 0.1 * distance, probe), 1e-7), x)
         keys = noise.fold(problem.rows["keys"], 2 * i + 1)
 
         def add(j: tf.Tensor, signed: tf.Tensor, plain: tf.Tensor, wins: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -89,7 +89,8 @@ class UniversalPerturbation(Given):
         delta: tf.Tensor | None = None
         for _ in range(self.epochs):
             for x_batch, y_batch in batches(owner, model, x, y, batch_size):
-                victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name, y=y)
+                victim = victim_of(owner, model, x_batch, loss=self.loss, input_name=input_name,
+                                   y=y_batch if y is None else y)  # fmt: skip
                 rows, limits = self._arguments(victim, x_batch, y_batch, mask, None)
                 delta = tf.zeros(rows["x"].shape[1:]) if delta is None else delta
                 delta = self._step_graph(victim)(rows, limits, self._radius(), delta, length)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras_aug_ssl import backend
 from keras_aug_ssl.adversarial.evaluation import masking
 from keras_aug_ssl.adversarial.evaluation import random_models as evaluation_draws
-from keras_aug_ssl.adversarial.evaluation.inputs import OWNER, comparable, labeled, named, radii, remade
+from keras_aug_ssl.adversarial.evaluation.inputs import OWNER, comparable, labeled, named, radii, remade, usual
 from keras_aug_ssl.adversarial.evaluation.random_models import draws_needed, errors
 from keras_aug_ssl.adversarial.evaluation.report import Curve, RobustnessReport
 from keras_aug_ssl.adversarial.search.attack import Attack
@@ -87,13 +87,15 @@ def evaluate_robustness(
         ({0.1: 1.0, 0.2: 0.5}, ())
     """
     engine = checked(OWNER, engine)
-    chosen = comparable(attacks, bounds)
+    chosen = comparable(usual(heads.CLASSES) if attacks is None else attacks, bounds)
     epsilons = radii(epsilons, chosen, given=attacks is not None)
     options = {"input_name": input_name, "batch_size": integer(OWNER, "batch_size", batch_size, 1)}
     x, y = labeled(model, data, batch_size)
     victim = victim_of(OWNER, model, x, input_name=input_name, y=y, differentiated=False)
     if victim.head.kind == heads.NUMBERS:
         fail(OWNER, "model", "a classifier", model.name, "A regression model has no accuracy; see the loss of PGD.")
+    if attacks is None:
+        chosen = comparable(usual(victim.head.kind), bounds)
     check_inputs(OWNER, victim.inputs.split(x)[0], chosen[0].bounds)
     by_name = named(chosen)
     plan = _plan(by_name, epsilons)

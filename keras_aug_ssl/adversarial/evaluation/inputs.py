@@ -10,25 +10,35 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
+from keras_aug_ssl.adversarial.attacks.apgd import APGD
 from keras_aug_ssl.adversarial.attacks.autoattack import AutoAttack
 from keras_aug_ssl.adversarial.attacks.fixed_radius import FGSM, PGD, GaussianNoise
 from keras_aug_ssl.adversarial.search.attack import Attack
 from keras_aug_ssl.adversarial.threat.limits import check_bounds
 from keras_aug_ssl.adversarial.victim.batches import batches
+from keras_aug_ssl.meaning.heads import LABELS
 
 OWNER = "evaluate_robustness"
 _SHARES = (2 / 255, 4 / 255, 8 / 255, 16 / 255)
+
+
+def usual(kind: str) -> list[Attack]:
+    """The attacks on who names none: on a model of classes or of several labels."""
+    return [
+        FGSM(),
+        PGD(),
+        APGD(loss="margin", restarts=2) if kind == LABELS else AutoAttack(version="fast"),
+        GaussianNoise(),
+    ]
 
 
 def comparable(attacks: Any, bounds: tuple[Any, Any] | None) -> list[Attack]:
     """Returns the attacks, with their bounds set, when an epsilon means the same to all of them.
 
     Args:
-        attacks: a list of attacks; None for the default ones.
+        attacks: a list of attacks.
         bounds: for all of them; None for their own.
     """
-    if attacks is None:
-        attacks = [FGSM(), PGD(), AutoAttack(version="fast"), GaussianNoise()]
     if not isinstance(attacks, (list, tuple)) or not attacks or not all(isinstance(a, Attack) for a in attacks):
         checks.fail(OWNER, "attacks", "a list of attacks, such as [PGD(), FMN()]", attacks)
     for attack in attacks:

@@ -34,8 +34,10 @@ def errors(owner: str, victim: Victim, x: Any, y: np.ndarray, draws: int) -> np.
     labels = decisions(owner, victim.head, y, len(y))
     wrong = np.zeros(len(y))
     for _ in range(draws):
-        differs = predicted(victim.head, tf.constant(_scores(victim, x))).numpy() != labels
-        wrong += differs.reshape(len(y), -1).any(axis=1)
+        scores = _scores(victim, x)
+        differs = predicted(victim.head, tf.constant(scores)).numpy() != labels
+        unanswered = np.isnan(scores).reshape(len(y), -1).any(axis=1)  # of NaN the largest is the first
+        wrong += differs.reshape(len(y), -1).any(axis=1) | unanswered
     return wrong / draws
 
 

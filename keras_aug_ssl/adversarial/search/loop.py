@@ -110,15 +110,17 @@ class Best(NamedTuple):
         no = tf.zeros([problem.size], tf.bool)
         return cls(problem.x, tf.fill([problem.size], -np.inf), no, no, tf.zeros([problem.size], tf.int32))
 
-    def meet(self, x: tf.Tensor, value: tf.Tensor, fooled: tf.Tensor, dead: tf.Tensor) -> Best:
-        """After one more evaluation."""
+    def meet(
+        self, x: tf.Tensor, value: tf.Tensor, fooled: tf.Tensor, dead: tf.Tensor, queries: int | tf.Tensor = 1
+    ) -> Best:
+        """After one more evaluation, which took so many queries."""
         better = (fooled & ~self.fooled) | ((fooled == self.fooled) & (value > self.value))
         return Best(
             x=tf.where(spread(better, x), x, self.x),
             value=tf.where(better, value, self.value),
             fooled=self.fooled | fooled,
             dead=self.dead | (dead & ~fooled),
-            queries=self.queries + 1,
+            queries=self.queries + queries,
         )
 
     def found(self) -> Found:
@@ -155,7 +157,9 @@ def ascend(
         x = state["x"]
         value, gradient, fooled, dead = _look(problem, x, i < steps)
         following, memory = step.update(problem, i, state["memory"], Point(x, value, gradient))
-        after = {"x": following, "best": state["best"].meet(x, value, fooled, dead), "memory": memory}
+        queries = tf.where(i < steps, problem.samples, 1)  # the last point has no gradient to be averaged
+        best = state["best"].meet(x, value, fooled, dead, queries)
+        after = {"x": following, "best": best, "memory": memory}
         return after, fooled if early_stop else tf.zeros_like(fooled)
 
     state = {"x": start, "best": Best.none(problem) if best is None else best, "memory": step.init(problem, start)}

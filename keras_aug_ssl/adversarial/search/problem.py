@@ -148,7 +148,9 @@ class Problem:
         """
         if self.victim.head.kind == heads.NUMBERS:
             return self.fooled(scores)
-        rounding = _ROUNDING * tf.reduce_max(tf.abs(flat(scores)), axis=1)
+        several = self.victim.head.kind == heads.LABELS
+        size = tf.reduce_max(tf.abs(scores), axis=1) if several else objectives.deciding(scores, self.y)
+        rounding = _ROUNDING * size
         return self.fooled(scores) & (self.margin(scores) > rounding)
 
     def margin(self, scores: tf.Tensor) -> tf.Tensor:

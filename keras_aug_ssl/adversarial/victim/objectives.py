@@ -19,7 +19,7 @@ from keras_aug_ssl.meaning.heads import LABELS, NUMBERS, Head
 from keras_aug_ssl.meaning.labels import targets
 
 Objective = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-_STEEP = 5.0  # largest minus mean logit from which a model counts as confident
+_STEEP = 5.0  # largest minus third largest logit from which a model counts as confident
 _FAR = 1e30  # larger than any logit, and finite: infinity times zero would be NaN in a gradient
 
 
@@ -39,7 +39,9 @@ def sharp_log_odds(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     Where a model is unsure, cross-entropy rises by spreading probability over all wrong classes, and can do so for ever
     without crossing to one. Steep logits let the strongest rival count, so that the boundary is crossed.
     """
-    spread = tf.reduce_max(scores, axis=1) - tf.reduce_mean(scores, axis=1)
+    # Of two classes steepness changes nothing. A mean of all would be a matter of classes that are out of the question.
+    highest = tf.math.top_k(scores, min(3, scores.shape[1])).values
+    spread = tf.stop_gradient(highest[:, 0] - highest[:, -1])
     steepness = tf.stop_gradient(tf.maximum(1.0, _STEEP / tf.maximum(spread, 1e-12)))
     return log_odds(scores * steepness[:, None], y) / steepness
 
@@ -47,6 +49,11 @@ def sharp_log_odds(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 def margin(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Largest other logit minus that of `y` (Carlini & Wagner 2017, f_6): positive exactly where `y` is not chosen."""
     return tf.reduce_max(without(scores, y), axis=1) - _at(scores, y)
+
+
+def deciding(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """The larger of the two logits, by size, whose difference is the margin, (B,)."""
+    return tf.maximum(tf.abs(_at(scores, y)), tf.abs(tf.reduce_max(without(scores, y), axis=1)))
 
 
 def dlr(scores: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_aug_ssl import checks
-from keras_aug_ssl.meaning.labels import class_numbers
+from keras_aug_ssl.meaning.labels import SIGNED, class_numbers, form_of
 from keras_aug_ssl.self_training.feeding.augmenting import Augmentation, key_of
 from keras_aug_ssl.self_training.pool.pool import UnlabeledPool
 
@@ -114,7 +114,7 @@ class TrainingSet(keras.utils.PyDataset):
         self.labeled, self.batch_size, self.seed = labeled, batch_size, seed
         self._pool, self._board, self._steps = pool, board, steps
         self._labeled_fraction, self._augment = labeled_fraction, augment
-        self._augment_pseudo = augment_pseudo
+        self._augment_pseudo, self._signed = augment_pseudo, form_of(labeled.y) == SIGNED
         self._epoch, self._inside, self._turn = 0, False, 0
         self._dtypes: Any = None
         self._orders: dict[tuple[int, ...], np.ndarray] = {}
@@ -262,7 +262,7 @@ class TrainingSet(keras.utils.PyDataset):
         if weight is None:
             return x, y
         if self.labeled.class_weight is not None:
-            classes = class_numbers(y)
+            classes = class_numbers(y, self._signed)
             for label, factor in self.labeled.class_weight.items():
                 weight = np.where(classes == label, weight * np.float32(factor), weight)
         return x, y, weight

@@ -106,6 +106,15 @@ def test_epochs_differ_without_the_callback_too_and_begin_anew_with_each_fit():
     np.testing.assert_array_equal(epochs[0], np.concatenate(values(made)))
 
 
+def test_class_weights_count_for_no_as_minus_one():
+    x, y = np.random.default_rng(0).normal(size=(40, 3)).astype("float32"), np.tile([-1.0, 1.0], 10)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, "tanh")])
+    model.compile("sgd", "hinge")
+    made = kas.SelfTraining(x[20:]).training_set(x[:20], y, 20, class_weight={0: 0.25, 1: 3.0})
+    _, labels, weights = made[0]
+    assert set(zip(labels.tolist(), weights.tolist(), strict=True)) == {(-1.0, 0.25), (1.0, 3.0)}
+
+
 def test_weights_and_class_weights_are_multiplied():
     st, made = training_set(sample_weight=np.arange(6) + 1.0, class_weight={2: 10.0})
     publish(st, 0, [3, 4], weight=0.5)
