@@ -168,8 +168,9 @@ def test_attacks_bring_their_epsilons_and_names():
 
 
 def test_default_attacks_and_epsilons():
-    attacks = evaluation_inputs.comparable(None, (0.0, 255.0))
+    attacks = evaluation_inputs.comparable(evaluation_inputs.usual("classes"), (0.0, 255.0))
     assert list(evaluation_inputs.named(attacks)) == ["FGSM", "PGD", "AutoAttack", "GaussianNoise"]
+    assert list(evaluation_inputs.named(evaluation_inputs.usual("labels"))) == ["FGSM", "PGD", "APGD", "GaussianNoise"]
     assert evaluation_inputs.radii(None, attacks, given=False) == pytest.approx([2, 4, 8, 16])
 
 
