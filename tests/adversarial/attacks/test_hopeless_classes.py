@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -13,10 +15,8 @@ from tests.helpers import LOGITS
 X = np.random.default_rng(0).uniform(0.3, 0.7, (40, 5)).astype("float32")
 WEIGHTS = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
 ATTACKS = {
-    "FGSM": kas.FGSM(0.3),
     "PGD": kas.PGD(0.3, steps=10),
     "APGD": kas.APGD(0.3, steps=10),
-    "targeted APGD": kas.APGD(0.3, steps=10, loss="targeted"),
     "Square": kas.Square(0.3, steps=50),
     "FMN": kas.FMN(steps=20),
     "DeepFool": kas.DeepFool(norm="linf"),
@@ -43,14 +43,20 @@ def model(value=None):
     return made
 
 
-@pytest.mark.parametrize("value", [-20.0, -1e4, -1e9, -np.inf])
+@functools.cache  # what an attack has compiled for a model is never freed
+def alone(name):
+    """Decisions without the class, and what the attack then fools."""
+    y = model().predict(X, verbose=0).argmax(1)
+    return y, ATTACKS[name](model(), X, y).success.mean()
+
+
+@pytest.mark.parametrize("value", [-20.0, -1e9, -np.inf])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_hopeless_class_saves_nobody(name, value):
-    y = model().predict(X, verbose=0).argmax(1)
-    alone, beside = (ATTACKS[name](each, X, y) for each in (model(), model(value)))
-    assert alone.success.mean() > 0.2
-    assert np.abs(alone.success.mean() - beside.success.mean()) <= 0.05
-    wrong = ATTACKS[name](model(value), X, (y + 1) % 3)
+    (y, fooled), beside = alone(name), model(value)
+    assert fooled > 0.2
+    assert np.abs(ATTACKS[name](beside, X, y).success.mean() - fooled) <= 0.05
+    wrong = ATTACKS[name](beside, X, (y + 1) % 3)
     assert wrong.robust_accuracy == 0.0 and wrong.success.all()
 
 
