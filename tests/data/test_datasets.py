@@ -159,7 +159,7 @@ def test_bad_name_gets_one_clear_error(name, message, tmp_path):
 
 
 def test_name_of_wrong_type():
-    with pytest.raises(TypeError, match="`name` must be a string; received 5"):
+    with pytest.raises(TypeError, match="`name` must be a string or a path; received 5"):
         data.load(5)
 
 
