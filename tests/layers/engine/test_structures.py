@@ -176,7 +176,9 @@ def test_images_of_whole_numbers_are_rounded_as_numpy_does_and_saturate(dtype, j
     values = [draw.normal(0, 300, 1000), np.arange(-70000, 70000) / 2, [np.inf, -np.inf, -1e9, 254.49998, 254.5]]
     values = np.concatenate(values).astype("float32")
     write = tf.function(lambda some: to_dtype(some, tf.as_dtype(dtype)), jit_compile=jit)
-    expected = np.clip(np.round(values).astype("float64"), limits.min, np.nextafter(np.float32(limits.max + 1), 0))
+    expected = np.clip(
+        np.round(values).astype("float64"), limits.min, np.nextafter(np.float32(limits.max + 1), np.float32(0))
+    )
     np.testing.assert_array_equal(write(values), expected.astype(dtype))
     assert write(np.full(3, np.nan, "float32")).dtype == dtype
 
