@@ -74,6 +74,7 @@ class AugMix(AugmentationLayer):
     """
 
     what = "mix chains"
+    moves = True
 
     def __init__(
         self,

@@ -140,7 +140,12 @@ class MixingLayer(AugmentationLayer):
             return spec
         labels = to_tensors(spec.labels)
         mixed = self._mix_targets(labels, parameters)
-        return spec._replace(labels=tf.nest.map_structure(_still_unknown, labels, mixed))
+        unknown = tf.nest.map_structure(self.unknown, labels)
+        return spec._replace(labels=tf.nest.map_structure(_without, mixed, unknown))
+
+    def unknown(self, target: tf.Tensor) -> tf.Tensor:
+        """Which examples are without this target, (B,) booleans."""
+        return without_label(target)
 
     def at_inference(self, spec: Spec) -> Parameters:
         return {}  # nothing to mix, and labels in the form they came
@@ -246,12 +251,12 @@ def _write(images: tf.Tensor, drawn: Parameters, mix_pixels: Any, finish: Finish
     return finish(mix_pixels(images, drawn["partner"], drawn))
 
 
-def _still_unknown(before: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
-    """Labels after mixing, NaN where there were none, which of integers come out as zeros."""
-    if not after.dtype.is_floating:
-        return after
-    unknown = tf.reshape(without_label(before), [-1] + [1] * (after.shape.rank - 1))
-    return tf.where(unknown, tf.constant(np.nan, after.dtype), after)
+def _without(labels: tf.Tensor, unknown: tf.Tensor) -> tf.Tensor:
+    """Mixed labels with NaN where there were none, which of integers have come out as zeros."""
+    if not labels.dtype.is_floating:
+        return labels
+    rows = tf.reshape(unknown, [-1] + [1] * (labels.shape.rank - 1))
+    return tf.where(rows, tf.constant(np.nan, labels.dtype), labels)
 
 
 def without_label(labels: tf.Tensor) -> tf.Tensor:

@@ -141,6 +141,9 @@ class SimilarTargetMix(MixingLayer):
         (unit,) = draws.uniforms(key, spec.batch_size, 1)
         return mixing.choose(tf.where(allowed, tf.exp(exponent), 0.0), unit)
 
+    def unknown(self, target: tf.Tensor) -> tf.Tensor:
+        return without_label(tf.cast(target, tf.float32))  # a number may be negative
+
     def mix_labels(self, labels: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         return super().mix_labels(labels if labels.dtype.is_floating else tf.cast(labels, tf.float32), parameters)
 

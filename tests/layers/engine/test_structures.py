@@ -37,7 +37,7 @@ MASK = np.zeros((4, 6, 8, 1), "int32")
 def test_masks_and_boxes_in_the_place_of_labels_are_refused_where_images_move(labels):
     """They would stay behind without a word; a dict says what they are, or that they are to stay."""
     flip = layers.RandomFlip(bounding_box_format="xyxy")
-    for layer in (flip, kas.Pipeline([layers.RandomInvert(), flip])):
+    for layer in (flip, kas.Pipeline([layers.RandomInvert(), flip]), layers.AugMix(), layers.CutMix(num_classes=2)):
         with pytest.raises(ValueError, match='"(segmentation_masks|bounding_boxes)": y'):
             layer((IMAGES, labels))
     assert len(layers.RandomInvert()((IMAGES, labels))) == 2

@@ -73,6 +73,14 @@ def test_who_has_no_label_gets_none_from_a_second_mix():
         assert not np.any(shares[labels < 0]) and np.array_equal(seen, images)
 
 
+def test_negative_numbers_are_targets_for_the_next_layer_too():
+    """Integers are numbers to SimilarTargetMix; behind it nobody may take one below zero for a missing label."""
+    x, y = np.arange(-8, 8, dtype="float32")[:, None], np.arange(-8, 8)
+    both = kas.Pipeline([layers.SimilarTargetMix(sigma=np.inf), layers.MixUp(1.0)])
+    crossed = [both.sample((x, y), seed=(key, 0))["1_mix_up"]["partner"].numpy()[:8] >= 8 for key in range(5)]
+    assert np.any(crossed)
+
+
 def test_one_mix_after_another():
     """Labels that were mixed before are mixed again, and boxes keep the product of their weights."""
     pipeline = kas.Pipeline([MIXING["MixUp"](), MIXING["CutMix"]()], bounding_box_format="xyxy")
