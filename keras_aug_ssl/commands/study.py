@@ -22,7 +22,7 @@ from keras_aug_ssl.commands.messages import BadInput, bad_input, shown
 from keras_aug_ssl.tables import as_text
 
 DATASET, LABELS, EPSILON = "mnist5k", 100, 0.1
-QUICK, FULL = "5 methods, 700 steps, 3 seeds: minutes", "16 methods, 4000 steps, 5 seeds: an evening or more"
+QUICK, FULL = "5 methods, 600 steps, 3 seeds: minutes", "16 methods, 4000 steps, 5 seeds: an evening or more"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -107,7 +107,7 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "quick": Budget(700, 3, (LABELS_ONLY, AUGMENTATION, SELF_TRAINING, _consistent("FixMatch"), PGD_TRAINING)),
+    "quick": Budget(600, 3, (LABELS_ONLY, AUGMENTATION, SELF_TRAINING, _consistent("FixMatch"), PGD_TRAINING)),
     "full": Budget(
         4000, 5,
         (LABELS_ONLY, AUGMENTATION, SELF_TRAINING, *map(_consistent, CONSISTENCY), PGD_TRAINING, TRADES),

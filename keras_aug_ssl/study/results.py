@@ -46,7 +46,7 @@ class Settings:
     dataset: str = "mnist5k"
     labels: int = 100
     seeds: int = 3
-    steps: int = 700
+    steps: int = 600
     epsilon: float = 0.1
     data_dir: str | None = None
     image_size: int | None = None

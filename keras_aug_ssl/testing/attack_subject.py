@@ -61,8 +61,9 @@ class Network:
 
         Args:
             kind: "curved"; "linear", which ranks class 0 before class 1 by `slope` @ x + `bias` and class 2 last;
-                "constant", which always says class 0; "broken", whose outputs aren't finite.
-            bias: of the linear network.
+                "masked", the same with class 2 at minus infinity; "constant", which always says class 0; "broken",
+                whose outputs aren't finite.
+            bias: of the linear and the masked network.
         """
         for variable in self.model.weights:
             value = self._weights[variable.path]
@@ -70,9 +71,9 @@ class Network:
                 value = np.zeros(variable.shape)
             variable.assign(value)
         kernel, offset = self.model.get_layer("line").weights
-        if kind == "linear":
+        if kind in ("linear", "masked"):
             kernel.assign(np.stack([self.slope, -self.slope, 0.0 * self.slope], axis=1) / 2.0)
-            offset.assign([bias / 2.0, -bias / 2.0, -50.0])
+            offset.assign([bias / 2.0, -bias / 2.0, -50.0 if kind == "linear" else -np.inf])
         elif kind != "curved":
             offset.assign([1.0, 0.0, -1.0] if kind == "constant" else [1.0, np.nan, np.inf])
         return self.model

@@ -67,12 +67,18 @@ def bounds_may_be_infinite(subject: AttackSubject) -> None:
         _exact(subject, (low, np.inf), optimality)
 
 
-def _exact(subject: AttackSubject, bounds: tuple[float, float], optimality: float) -> None:
+@register(LAWS, "a masked class saves nobody", lambda subject: subject.has_ball)
+def masked_class_saves_nobody(subject: AttackSubject) -> None:
+    """It is as exact on a linear model when a third class has a logit of minus infinity, as masks give it."""
+    _exact(subject, WIDE, subject.optimality, "masked")
+
+
+def _exact(subject: AttackSubject, bounds: tuple[float, float], optimality: float, kind: str = "linear") -> None:
     slope = DUAL[subject.norm](network().slope)
     reach = RADIUS[subject.norm] * slope
     margins = reach * np.array([2.0, 1.5, 0.8 * optimality][: 3 if optimality else 2])
     x = _with_margins(margins)
-    result = subject.run(x, np.zeros(len(x), int), "linear", bounds=bounds)
+    result = subject.run(x, np.zeros(len(x), int), kind, bounds=bounds)
     _inside(subject, x, result, np.inf if subject.minimal else RADIUS[subject.norm], bounds)
     if subject.minimal:
         _nearly_smallest(result, margins / slope, optimality)

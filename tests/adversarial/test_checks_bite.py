@@ -108,6 +108,13 @@ class FearsInfinity(Works):
         return found._replace(x=tf.where(finite, found.x, problem.x))
 
 
+class FearsMasks(Works):
+    def search(self, problem):
+        found = super().search(problem)
+        finite = tf.reduce_all(tf.math.is_finite(problem.victim.output(found.x)))
+        return found._replace(x=tf.where(finite, found.x, problem.x))
+
+
 class WritesIntoItsInput(Works):
     def attack_batch(self, victim, x, y, mask=None, given=None):
         x[0] = 0.0
@@ -158,6 +165,7 @@ BROKEN = {
     "no radius, no change": AlwaysMoves,
     "exact on a linear model": GoesHalfWay,
     "bounds may be infinite": FearsInfinity,
+    "a masked class saves nobody": FearsMasks,
     "a larger ball is no harder": LosesItsWay,
     "pixels at a bound can move": SticksToBounds,
     "a zero gradient stays finite": DividesByZero,
