@@ -2,12 +2,13 @@
 
     python benchmarks/layer_costs.py [--quick] [--layers RandomFlip ...] [--sides 224 32] [--markdown FILE]
 
-Each layer with its default arguments, or the fewest it takes, on 8-bit images, in batches that are there already, and
-image by image (mapped before they are batched), all in `tf.data`. All contenders of a row take turns in one process;
-reported is the median time of all its threads. Stock layers get and return 8-bit images, as ours do; the one that draws
-a crop for the whole batch is mapped image by image, as it must be to do the same. Albumentations, where it is
-installed, runs in a plain Python loop, and per image through `tf.numpy_function` in a parallel map. Where something
-else runs beside, give it a core of its own (`taskset -c 0`): threads that wait for one in vain cost time as well.
+Each layer with its default arguments, or the fewest it takes, and five of them in a row, on 8-bit images, in batches
+that are there already, and image by image (mapped before they are batched), all in `tf.data`. All contenders of a row
+take turns in one process; reported is the median time of all its threads. Stock layers get and return 8-bit images, as
+ours do; the one that draws a crop for the whole batch is mapped image by image, as it must be to do the same.
+Albumentations, where it is installed, runs in a plain Python loop, and per image through `tf.numpy_function` in a
+parallel map. Where something else runs beside, give it a core of its own (`taskset -c 0`): threads that wait for one in
+vain cost time as well.
 `--quick` takes about 15 minutes.
 """
 
@@ -53,6 +54,8 @@ DEFAULT = (
     "RandomFlip RandomPerspective RandomGrayscale RandomInvert Equalization AutoContrast RandomGaussianBlur "
     "RandomErasing MixUp CutMix RandAugment AugMix RandomThinPlateSpline RandomGamma RandomNoise TrivialAugment"
 ).split()
+STACK = "flip, translate, rotate, zoom, contrast"
+STACKED = ("RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "RandomContrast")
 CASES = {**NEEDED, **{name: lambda make, side, name=name: getattr(make, name)() for name in DEFAULT}}
 MIXING = ("MixUp", "CutMix")  # batches only
 # Stock layers that draw when they are traced, once for all batches: what one costs is luck, so many take turns.
@@ -99,8 +102,13 @@ def batches(dataset, side, form):
     return iter(dataset.prefetch(2))
 
 
+def made(name, make, side):
+    """The layers of a case."""
+    return [CASES[each](make, side) for each in (STACKED if name == STACK else (name,))]
+
+
 def ours(name, side, form):
-    augment = kas.Pipeline([CASES[name](kas.layers, side)], seed=7)
+    augment = kas.Pipeline(made(name, kas.layers, side), seed=7)
     return batches(augment.map(images(side, form)), side, form)
 
 
@@ -110,10 +118,12 @@ def stock(name, side, form):
 
 
 def _stock(name, side, form):
-    layer = CASES[name](keras.layers, side)
+    layers = made(name, keras.layers, side)
 
     def augment(pixels):
-        result = layer(tf.cast(pixels, tf.float32), training=True)
+        result = tf.cast(pixels, tf.float32)
+        for layer in layers:
+            result = layer(result, training=True)
         return tf.cast(tf.clip_by_value(tf.round(result), 0, 255), tf.uint8)
 
     form = "image by image" if name == "RandomCrop" else form  # one place for the whole batch otherwise
@@ -148,7 +158,7 @@ def composed(name, side):
 def contenders(name, others):
     """The functions that make the contenders of a row, by the heads of their columns."""
     found = {"ours": ours}
-    if hasattr(keras.layers, name):
+    if name == STACK or hasattr(keras.layers, name):
         found["Keras"] = stock
     if others and name in ALBUMENTATIONS:
         found |= {"Albumentations, loop": plain_loop, "Albumentations, tf.data": albumentations}
@@ -198,7 +208,7 @@ def worst(figures):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--layers", nargs="+", default=[STACK, *CASES], choices=[STACK, *CASES], metavar="LAYER")
     parser.add_argument("--sides", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 _GROUP = 16  # scores in one group of the two-stage search below
 _CELLS = 1 << 24  # scores computed at a time: 64 MB
+_TIGHT = 1e-4  # a squared distance of this share of the extent is known to a hundredth in single precision
 
 
 def nearest(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -18,12 +19,24 @@ def nearest(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
         count: neighbours of each, 1 .. N - 1.
 
     Returns:
-        (M, count) int positions in `points`, the nearest first, never the point itself. Distances are float32 after
-        centring and scaling, so two neighbours whose squared distances agree to about 1e-6 of the squared extent of
-        the points may change places.
+        (M, count) int positions in `points`, the nearest first, never the point itself. Two neighbours whose squared
+        distances agree to about 1e-6 of the squared extent of the points may change places, but where the distances
+        themselves are that small.
     """
     points = _scaled(points)  # first, since the sum of the largest floats is infinite
-    points = _scaled(points - points.mean(0)).astype(np.float32)
+    points = _scaled(points - points.mean(0))
+    found = _search(points.astype(np.float32), rows, count)
+    # Inside a tight group single precision tells no neighbour from another. Copies of a point are at 0 either way.
+    first, last = (np.square(points[found[:, place]] - points[rows]).sum(1) for place in (0, -1))
+    limit = _TIGHT * np.square(points).sum(1).max()
+    tight = (first > 0) & (first < limit) | (last > 0) & (last < limit)
+    if tight.any():
+        found[tight] = _search(points.astype(np.float64), rows[tight], count)
+    return found
+
+
+def _search(points: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Finds the nearest in the precision of the points."""
     squares = np.square(points).sum(1, keepdims=True)
     padding = -len(points) % _GROUP
     # The largest 2 a.b - b.b is the smallest |a - b|; padding scores minus infinity.

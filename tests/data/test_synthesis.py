@@ -33,6 +33,13 @@ def test_nearest_is_what_sorting_all_distances_gives(size, width, count):
     assert np.array_equal(nearest(points, rows, count), np.argsort(distances, axis=1)[:, :count])
 
 
+@pytest.mark.parametrize("apart", [1e2, 1e4, 1e6])
+def test_tight_groups_far_apart_have_neighbours_of_their_own(apart):
+    points = np.concatenate([RNG.normal(size=(n, 3)) + group * apart for group, n in enumerate((40, 9, 6))])
+    distances = np.linalg.norm(points[:, None] - points, axis=2) + np.diag(np.full(len(points), np.inf))
+    assert np.array_equal(nearest(points, np.arange(len(points)), 5), np.argsort(distances, axis=1)[:, :5])
+
+
 def test_nearest_never_returns_the_point_itself_even_among_duplicates():
     points = np.zeros((50, 3))
     found = nearest(points, np.arange(50), 5)
