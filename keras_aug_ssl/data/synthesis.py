@@ -244,7 +244,7 @@ def _numbers(owner: str, name: str, values: Any) -> np.ndarray:
     if values.ndim > 1 and values.shape[0] and not values.size:
         checks.fail(owner, name, "at least one number an example", f"an array of shape {values.shape}")
     if values.ndim < 1 or values.dtype.kind not in "iuf":
-        advice = "Encode categories as integers and say which columns they are in `categorical=`."
+        advice = "Encode categories and booleans as integers, and say in `categorical=` which columns they are."
         checks.fail(owner, name, "an array of integers or floats", values.dtype, advice, error=TypeError)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))

@@ -66,23 +66,31 @@ def levels(values: tf.Tensor) -> tf.Tensor:
     return _index(tf.round(tf.clip_by_value(values, 0.0, 1.0) * (LEVELS - 1.0)))
 
 
-def histogram(level: tf.Tensor) -> tf.Tensor:
-    """Counts (B, 256, C) float32 of (B, H, W, C) int32 levels, each image and channel by itself."""
-    return _count(level, tf.zeros([0], tf.float32))
+def places(level: tf.Tensor) -> tf.Tensor:
+    """Where in its image's flat (256, C) table each of (B, ..., C) int32 levels stands: (B, n).
+
+    Channels are laid out for the whole image: a loop as short as they are doesn't vectorize.
+    """
+    channels, values = level.shape[-1], tf.reduce_prod(tf.shape(level)[1:])
+    flat = tf.reshape(level, [tf.shape(level)[0], values])
+    return flat * channels + tf.tile(tf.range(channels), [values // channels])
+
+
+def histogram(place: tf.Tensor, channels: int) -> tf.Tensor:
+    """Counts (B, 256, C) float32 of (B, n) `places`, each image and channel by itself."""
+    return _count(place, tf.zeros([0], tf.float32), channels)
 
 
 def push(counts: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """The histogram (B, 256, C) after `table` (B, 256, C), values in [0, 1], was applied."""
-    return _count(levels(table), tf.reshape(counts, [tf.shape(counts)[0], -1]))
+    return _count(places(levels(table)), tf.reshape(counts, [tf.shape(counts)[0], -1]), table.shape[-1])
 
 
 def look_up(level: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
     """Reads (B, 256, C) `table` at (B, H, W, C) int32 `level`."""
     shape = tf.shape(level)
-    channels = level.shape[-1]
-    entries = tf.reshape(level * channels + tf.range(channels), [shape[0], -1])
-    flat = tf.reshape(table, [shape[0], LEVELS * channels])
-    return tf.reshape(tf.gather(flat, entries, batch_dims=1), shape)
+    flat = tf.reshape(table, [shape[0], LEVELS * level.shape[-1]])
+    return tf.reshape(tf.gather(flat, places(level), batch_dims=1), shape)
 
 
 def interpolate(values: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
@@ -98,16 +106,10 @@ def _index(level: tf.Tensor) -> tf.Tensor:
     return tf.maximum(tf.cast(level, tf.int32), 0)
 
 
-def _count(level: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Sums (B, n) `weights` by the (B, ..., C) level: (B, 256, C). No weights count 1 each.
-
-    An image is a row and a channel's level a bin of its own, so that nothing is moved before it is counted.
-    """
-    batch, channels = tf.shape(level)[0], level.shape[-1]
-    values = tf.reduce_prod(tf.shape(level)[1:])
-    channel = tf.tile(tf.range(channels), [values // channels])
-    bins = tf.reshape(level, [batch, values]) * channels + channel
-    counts = tf.raw_ops.DenseBincount(input=bins, size=LEVELS * channels, weights=weights, binary_output=False)
+def _count(place: tf.Tensor, weights: tf.Tensor, channels: int) -> tf.Tensor:
+    """Sums (B, n) `weights` by their (B, n) places: (B, 256, C). No weights count 1 each."""
+    batch, size = tf.shape(place)[0], LEVELS * channels
+    counts = tf.raw_ops.DenseBincount(input=place, size=size, weights=weights, binary_output=False)
     return tf.reshape(counts[:batch], [batch, LEVELS, channels])  # XLA makes one row of none
 
 

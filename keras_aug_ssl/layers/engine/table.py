@@ -81,11 +81,11 @@ def _through_table(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, f
     table = tf.tile(table, [tf.shape(images)[0], 1, images.shape[-1]])
     for place, (layer, parameters) in enumerate(steps):
 
-        def seen(some: tf.Tensor, tables: tf.Tensor, layer: Any = layer, first: bool = place == 0) -> Any:
-            counts = tone.histogram(_levels(some, value_range))
+        def seen(jit: bool, some: tf.Tensor, tables: tf.Tensor, layer: Any = layer, first: bool = place == 0) -> Any:
+            counts = tone.histogram(compiled(_places, jit, value_range=value_range)(some), some.shape[-1])
             return layer.prepared(_read_table(layer.reads, counts, None if first else tables))
 
-        image = _of_some(parameters["applies"], seen, images, table) if layer.reads else None
+        image = _of_some(parameters["applies"], seen, jit, images, table) if layer.reads else None
         table = compiled(_bent_levels, jit, curve=layer.curve)(table, parameters, image)
     # A unit of its own: XLA would compute the table's entries anew for each pixel.
     return compiled(_looked_up, jit, value_range=value_range)(images, finish(low + (high - low) * table))
@@ -131,10 +131,10 @@ def _through_curves(steps: Sequence[tuple[Any, Parameters]], images: tf.Tensor, 
     values = compiled(_scaled, jit, value_range=value_range)(images)
     for layer, parameters in steps:
 
-        def seen(some: tf.Tensor, layer: Any = layer) -> Any:
+        def seen(jit: bool, some: tf.Tensor, layer: Any = layer) -> Any:
             return layer.prepared(_READERS[layer.reads](some))
 
-        image = _of_some(parameters["applies"], seen, values) if layer.reads else None
+        image = _of_some(parameters["applies"], seen, jit, values) if layer.reads else None
         values = compiled(_bent, jit, curve=layer.curve)(values, parameters, image)
     touched = functools.reduce(tf.logical_or, [parameters["applies"] for _, parameters in steps])
     return compiled(_scaled_back, jit, value_range=value_range, finish=finish)(values, images, touched)
@@ -145,6 +145,10 @@ def _levels(images: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
     if images.dtype == tf.uint8 and (low, high) == (0.0, 255.0):
         return tf.cast(images, tf.int32)
     return tone.levels((tf.cast(images, tf.float32) - low) / (high - low))
+
+
+def _places(images: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
+    return tone.places(_levels(images, value_range))
 
 
 def _looked_up(images: tf.Tensor, table: tf.Tensor, value_range: tuple[float, float]) -> tf.Tensor:
@@ -179,7 +183,7 @@ def _extremes_by_row(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 _READERS: dict[str, Callable[[tf.Tensor], Any]] = {
     "extremes": _extremes,
-    "counts": lambda values: tone.histogram(tone.levels(values)),
+    "counts": lambda values: tone.histogram(tone.places(tone.levels(values)), values.shape[-1]),
 }
 
 
@@ -192,17 +196,27 @@ def _read_table(reads: str, histogram: tf.Tensor, table: tf.Tensor | None) -> An
     return tf.reduce_min(tf.where(seen, values, 1.0), 1), tf.reduce_max(tf.where(seen, values, 0.0), 1)
 
 
-def _of_some(wanted: tf.Tensor, function: Callable[..., Any], *parts: tf.Tensor) -> Any:
+def _of_some(wanted: tf.Tensor, function: Callable[..., Any], jit: bool, *parts: tf.Tensor) -> Any:
     """`function` of the images that the (B,) booleans want, zeros for the others: reading an image is slow.
 
-    Not compiled: how many are wanted changes from batch to batch, and XLA's scatter is slow on a CPU.
+    Args:
+        wanted: which.
+        function: of whether it may compile and of (n, ...) parts. It may where all are wanted: else how many there are
+            changes from batch to batch, and XLA's scatter is slow on a CPU.
+        jit: whether anything is compiled.
+        parts: (B, ...) each.
     """
-    index = tf.where(wanted)
 
-    def spread(found: tf.Tensor) -> tf.Tensor:
-        return tf.scatter_nd(index, found, tf.concat([tf.shape(wanted, tf.int64), tf.shape(found, tf.int64)[1:]], 0))
+    def some() -> Any:
+        index = tf.where(wanted)
 
-    return tf.nest.map_structure(spread, function(*(tf.gather_nd(part, index) for part in parts)))
+        def spread(found: tf.Tensor) -> tf.Tensor:
+            shapes = [tf.shape(part, tf.int64) for part in (wanted, found)]
+            return tf.scatter_nd(index, found, tf.concat([shapes[0], shapes[1][1:]], 0))
+
+        return tf.nest.map_structure(spread, function(False, *(tf.gather_nd(part, index) for part in parts)))
+
+    return tf.cond(tf.reduce_all(wanted), lambda: function(jit, *parts), some)
 
 
 def _bent(values: tf.Tensor, parameters: Parameters, image: Any, curve: Callable[..., tf.Tensor]) -> tf.Tensor:
