@@ -87,7 +87,7 @@ def normal_array(key: tf.Tensor, batch_size: Any, shape: tuple[Any, ...], first:
 
 
 def seeds(key: tf.Tensor, batch_size: Any, first: Any = 0) -> tf.Tensor:
-    """Draws a seed an image for what `hashed` and `noise` draw by the pixel: (B, 2) uint32."""
+    """Draws a seed an image for what `hashed` and those below it draw by the pixel: (B, 2) uint32."""
     return _bits(key, first, batch_size, 2)
 
 
@@ -104,6 +104,11 @@ def hashed(image_seeds: tf.Tensor, count: Any) -> tf.Tensor:
     word = bits.bitwise_xor(word, bits.right_shift(word, tf.constant(15, tf.uint32)))
     word = bits.bitwise_xor(word, image_seeds[:, 1:]) * tf.constant(0x846CA68B, tf.uint32)
     return bits.bitwise_xor(word, bits.right_shift(word, half))
+
+
+def hashed_uniforms(image_seeds: tf.Tensor, count: Any) -> tf.Tensor:
+    """Uniforms in [0, 1) of (B, 2) uint32 seeds: (B, count) float32 on a grid of 2^-24."""
+    return _unit(hashed(image_seeds, count))
 
 
 def white_noise(image_seeds: tf.Tensor, count: Any) -> tf.Tensor:

@@ -11,21 +11,20 @@ from keras_aug_ssl.kernels import filters, resample
 from keras_aug_ssl.kernels.geometry import Size
 
 
-def elastic(
-    noise: tf.Tensor, sigma: float, alpha: tf.Tensor, radius: int, unit: filters.Unit = filters.as_it_is
-) -> tf.Tensor:
-    """Elastic displacement (Simard et al. 2003): white noise, smoothed, times a strength.
+def elastic(noise: tf.Tensor, sigma: float, radius: int, unit: filters.Unit = filters.as_it_is) -> tf.Tensor:
+    """Elastic displacement (Simard et al. 2003): white noise, smoothed.
 
     Args:
-        noise: (B, H, W, 2) independent uniforms in [-1, 1).
+        noise: (B, H + 2 radius, (W + 2 radius) * 2) independent values, dx and dy of a pixel side by side. It reaches
+            beyond the image, so that the field is as strong at the border as inside.
         sigma: smoothing in pixels.
-        alpha: (B,) strength in pixels.
         radius: the smoothing kernel is cut off at this many pixels.
         unit: as for `filters.blur`.
     """
-    taps = 2 * radius + 1
-    # Scaled before it is smoothed: the scaling joins the drawing's loop instead of being a pass of its own.
-    return filters.blur(alpha[:, None, None, None] * noise, sigma + tf.zeros_like(alpha), (taps, taps), unit)
+    taps, batch = 2 * radius + 1, tf.shape(noise)[0]
+    field = filters.smooth(noise, tf.fill([batch], sigma), (taps, taps), 2, unit)
+    height, width = tf.shape(field)[1], tf.shape(field)[2] // 2
+    return tf.reshape(field, [batch, height, width, 2])
 
 
 def thin_plate(displacements: tf.Tensor, points_per_side: int, size: Size) -> tf.Tensor:

@@ -35,11 +35,23 @@ def blur(
             for every tap of the second, and padding inside it costs a division a tap.
         finish: joins the last unit.
     """
-    channels = images.shape[-1]
-    rows = _flat(_mirror(_mirror(images, size[0] // 2, 1), size[1] // 2, 2))
-    for axis, step, taps, written in zip((1, 2), (1, channels), size, (tf.identity, finish), strict=True):
-        rows = unit(_correlate, axis=axis, step=step, finish=written)(rows, gaussian_weights(sigma, taps))
+    padded = _flat(_mirror(_mirror(images, size[0] // 2, 1), size[1] // 2, 2))
+    rows = smooth(padded, sigma, size, images.shape[-1], unit, finish)
     return tf.ensure_shape(tf.reshape(rows, tf.shape(images)), images.shape)
+
+
+def smooth(
+    padded: tf.Tensor,
+    sigma: tf.Tensor,
+    size: tuple[int, int],
+    channels: int,
+    unit: Unit = as_it_is,
+    finish: Finish = tf.identity,
+) -> tf.Tensor:
+    """`blur` of images (B, H, W * C) that reach half a kernel beyond what is returned, on every side."""
+    for axis, step, taps, written in zip((1, 2), (1, channels), size, (tf.identity, finish), strict=True):
+        padded = unit(_correlate, axis=axis, step=step, finish=written)(padded, gaussian_weights(sigma, taps))
+    return padded
 
 
 def sharpen(images: tf.Tensor, factor: tf.Tensor, unit: Unit = as_it_is, finish: Finish = tf.identity) -> tf.Tensor:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_aug_ssl import checks, draws
 from keras_aug_ssl.kernels import fields
+from keras_aug_ssl.kernels.geometry import Size
 from keras_aug_ssl.layers.engine.base import Parameters
 from keras_aug_ssl.layers.engine.batch import Spec
 from keras_aug_ssl.layers.engine.compiling import compiled
@@ -22,6 +23,13 @@ register = keras.saving.register_keras_serializable(package="keras_aug_ssl")
 def _in_static_graph(spec: Spec) -> bool:
     """Whether a field of this size can be drawn by a compiled unit."""
     return not tf.executing_eagerly() and all(isinstance(n, int) for n in spec.size)
+
+
+def _white(seeds: tf.Tensor, strength: tf.Tensor, size: Size) -> tf.Tensor:
+    """Two independent uniforms in [-1, 1) a pixel, times an image's (B,) strength: (B, H, W * 2)."""
+    height, width = size
+    noise = strength[:, None] * (2.0 * draws.hashed_uniforms(seeds, height * width * 2) - 1.0)
+    return tf.reshape(noise, [-1, height, width * 2])
 
 
 @register
@@ -76,9 +84,10 @@ class RandomElasticTransform(GeometricLayer):
         alpha = tf.where(coin < draws.between(chance, *self.factor), alpha, 0.0)
         radius = max(1, math.ceil(3.0 * self.sigma))
 
-        white = draws.uniform_array(draws.fold_in(key, 1), spec.batch_size, (*spec.size, 2), spec.first)
         unit = functools.partial(compiled, wanted=_in_static_graph(spec))
-        return {"field": fields.elastic(2.0 * white - 1.0, self.sigma, alpha, radius, unit)}
+        seeds = draws.seeds(draws.fold_in(key, 1), spec.batch_size, spec.first)
+        noise = unit(_white, size=tuple(side + 2 * radius for side in spec.size))(seeds, alpha)
+        return {"field": fields.elastic(noise, self.sigma, radius, unit)}
 
     def get_config(self) -> dict[str, Any]:
         names = ("factor", "scale", "alpha", "sigma")
