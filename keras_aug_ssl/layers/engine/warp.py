@@ -152,7 +152,7 @@ def _locate(
         field = parameters["field"]
         if moved or pending:  # the field lives on its layer's own pixels: read it between them
             field = _read_field(field, x, y, sizes[place + 1], jit)
-        x, y = resample.displaced(x, y, field)
+        x, y = compiled(resample.displaced, jit)(x, y, field)
         moved, projective, pending = True, False, []
 
     matrix = _product(pending, jit) if pending else None
