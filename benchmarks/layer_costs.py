@@ -9,7 +9,8 @@ ours do; the one that draws a crop for the whole batch is mapped image by image,
 Albumentations, where it is installed, runs in a plain Python loop, and per image through `tf.numpy_function` in a
 parallel map. Where something else runs beside, give it a core of its own (`taskset -c 0`): threads that wait for one in
 vain cost time as well.
-`--quick` takes about 15 minutes.
+AlbumentationsX (AGPL) and torchvision need `--elsewhere`: an environment of their own, in which each runs in a loop
+over images. `--quick` takes about 15 minutes.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,6 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from _loops import ALBUMENTATIONS, composed
 from throughput import SIZES, pictures
 
 import keras_aug_ssl as kas
@@ -61,32 +65,7 @@ MIXING = ("MixUp", "CutMix")  # batches only
 # Stock layers that draw when they are traced, once for all batches: what one costs is luck, so many take turns.
 DRAWN_ONCE = {"AugMix": 12}
 FORMS = ("batched", "image by image")
-REFLECT = {"border_mode": 2, "p": 1.0}  # cv2.BORDER_REFLECT
-ALBUMENTATIONS = {
-    "RandomFlip": lambda A, side: A.HorizontalFlip(p=0.5),
-    "RandomRotation": lambda A, side: A.Rotate(limit=(-36, 36), **REFLECT),
-    "RandomTranslation": lambda A, side: A.Affine(translate_percent=(-0.1, 0.1), **REFLECT),
-    "RandomAffine": lambda A, side: A.Affine((0.9, 1.1), (-0.1, 0.1), shear=(-5.7, 5.7), **REFLECT),
-    "RandomPerspective": lambda A, side: A.Perspective(p=1.0),
-    "RandomElasticTransform": lambda A, side: A.ElasticTransform(alpha=34, sigma=4, p=1.0),
-    "RandomCrop": lambda A, side: A.RandomCrop(side * 7 // 8, side * 7 // 8),
-    "RandomResizedCrop": lambda A, side: A.RandomResizedCrop((side * 7 // 8, side * 7 // 8), p=1.0),
-    "RandomBrightness": lambda A, side: A.RandomBrightnessContrast(0.3, 0.0, p=1.0),
-    "RandomContrast": lambda A, side: A.RandomBrightnessContrast(0.0, 0.4, p=1.0),
-    "RandomColorJitter": lambda A, side: A.ColorJitter(0.1, 0.2, 0.3, 0.05, p=1.0),
-    "RandomGrayscale": lambda A, side: A.ToGray(p=0.5),
-    "RandomInvert": lambda A, side: A.InvertImg(p=1.0),
-    "RandomPosterization": lambda A, side: A.Posterize(4, p=1.0),
-    "Solarization": lambda A, side: A.Solarize((0.0, 0.8), p=1.0),
-    "Equalization": lambda A, side: A.Equalize(p=1.0),
-    "AutoContrast": lambda A, side: A.AutoContrast(p=1.0),
-    "RandomGaussianBlur": lambda A, side: A.GaussianBlur(blur_limit=(3, 3), sigma_limit=(0.01, 1.0), p=1.0),
-    "RandomSharpness": lambda A, side: A.Sharpen(p=1.0),
-    "RandomErasing": lambda A, side: A.Erasing(fill="random", p=1.0),
-    "RandomGamma": lambda A, side: A.RandomGamma((70, 150), p=1.0),
-    "RandomNoise": lambda A, side: A.GaussNoise((0.0, 0.1), p=1.0),
-    "RandomThinPlateSpline": lambda A, side: A.ThinPlateSpline(p=1.0),
-}
+ELSEWHERE = {"AlbumentationsX, loop": "albumentationsx", "torchvision v2, loop": "torchvision"}
 
 
 def images(side, form):
@@ -132,27 +111,19 @@ def _stock(name, side, form):
 
 def albumentations(name, side, form):
     """One image at a time, however they come."""
-    compose, form = composed(name, side), "image by image"
+    compose, form = composed("albumentations", name, side), "image by image"
 
     def augment(image):
-        return tf.numpy_function(lambda pixels: compose(image=pixels)["image"], [image], tf.uint8)
+        return tf.numpy_function(compose, [image], tf.uint8)
 
     return batches(images(side, form).map(augment, num_parallel_calls=tf.data.AUTOTUNE), side, form)
 
 
 def plain_loop(name, side, form):
-    compose, pixels = composed(name, side), pictures(np, side)
+    augment, pixels = composed("albumentations", name, side), pictures(np, side)
     while True:
         for start in range(0, len(pixels), SIZES[side]):
-            yield np.stack([compose(image=image)["image"] for image in pixels[start : start + SIZES[side]]])
-
-
-def composed(name, side):
-    import albumentations as A
-    import cv2
-
-    cv2.setNumThreads(0)
-    return A.Compose([ALBUMENTATIONS[name](A, side)], seed=7)
+            yield np.stack([augment(image) for image in pixels[start : start + SIZES[side]]])
 
 
 def contenders(name, others):
@@ -192,7 +163,19 @@ def measure(name, side, form, options):
     return {head: statistics.median(values) for head, values in times.items()}
 
 
-HEADS = ("ours", "Keras", "Albumentations, loop", "Albumentations, tf.data")
+def elsewhere(options):
+    """Milliseconds of the loops that need an environment of their own, by head, layer and side."""
+    found = {}
+    for head, library in ELSEWHERE.items() if options.elsewhere else ():
+        command = [options.elsewhere, os.path.join(os.path.dirname(__file__), "_loops.py"), library, *options.layers]
+        command += ["--sides", *map(str, options.sides)]
+        command += ["--runs", str(options.runs), "--seconds", str(options.seconds)]
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found[head] = json.loads(told.splitlines()[-1])
+    return found
+
+
+HEADS = ("ours", "Keras", "Albumentations, loop", "Albumentations, tf.data", *ELSEWHERE)
 
 
 def row(name, side, form, figures):
@@ -213,15 +196,18 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--quick", action="store_true", help="3 runs of 0.15 seconds")
+    parser.add_argument("--elsewhere", metavar="PYTHON", help="of an environment with albumentationsx and torchvision")
     parser.add_argument("--markdown", help="also write the table to this file")
     options = parser.parse_args()
     if options.quick:
         options.runs, options.seconds = 3, 0.15
-    measured = []
+    measured, loops = [], elsewhere(options)
     for name in options.layers:
         for side in options.sides:
             for form in FORMS[: 1 if name in MIXING else 2]:
-                measured.append((name, side, form, measure(name, side, form, options)))
+                others = {head: costs.get(f"{name} {side}") for head, costs in loops.items()}
+                figures = {head: cost for head, cost in others.items() if cost is not None}
+                measured.append((name, side, form, measure(name, side, form, options) | figures))
                 print(row(*measured[-1]), flush=True)
     measured.sort(key=lambda one: worst(one[3]))
     lines = [
@@ -231,7 +217,7 @@ def main():
         + ", uint8. The worst ratio first; below 1 the other is faster.",
         "",
         f"| layer | side | form | {' | '.join(HEADS)} | Keras / ours | Albumentations, loop / ours |",
-        "|---" * 9 + "|",
+        "|---" * (5 + len(HEADS)) + "|",
         *(row(*one) for one in measured),
     ]
     print("\n".join(lines))

@@ -116,3 +116,19 @@ def test_the_reference_of_no_movement_is_the_image(script):
     images = detail.noise(None).astype("float32")[:1, :24, :24]
     with op_by_op():
         np.testing.assert_allclose(detail.reference([0.0] * 5, images), images, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("  1f:\tvmulps %ymm1,%ymm2,%ymm3", "on 8"),
+        ("  1f:\tvfmadd231ps (%rax),%zmm2,%zmm3", "on 16"),
+        ("  1f:\tvaddps %xmm1,%xmm2,%xmm3", "on 4"),
+        ("  1f:\tvmulss %xmm1,%xmm2,%xmm3", "on one number"),
+        ("  1f:\tvgatherdps %ymm1,(%rax,%ymm2,4),%ymm3", "gathers"),
+        ("  1f:\tvmovups %ymm1,(%rax)", None),
+        ("Disassembly of section .text:", None),
+    ],
+)
+def test_a_profile_counts_floating_point_instructions_by_width(script, line, expected):
+    assert script("layer_profile")._kind(line) == expected
