@@ -191,6 +191,7 @@ def main():
     pythons = {name: python for name, python in pythons.items() if python}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or temporary
+        os.makedirs(folder, exist_ok=True)
         from _attack_networks import prepare
 
         prepare(folder)
