@@ -25,8 +25,8 @@ NAMES = {
         Dataset EpochCounter LabelSplit Split balanced labeled_unlabeled load pseudo_labelled split_labels synthesize
         synthesize_regression""",
     "draws": """
-        as_key below beta between fold_in fresh_seed hashed joint_seed key_at normal_array permutation seeds split
-        uniform_array uniforms white_noise""",
+        as_key below beta between fold_in fresh_seed hashed hashed_uniforms joint_seed key_at normal_array permutation
+        seeds split uniform_array uniforms white_noise""",
     "layers": """
         AugMix AugmentationLayer AutoContrast BalancedMixUp CutMix Equalization MixUp MixingLayer Pipeline RandAugment
         RandomAffine RandomApply RandomBrightness RandomChoice RandomColorJitter RandomContrast RandomCrop
