@@ -60,20 +60,22 @@ class Network:
         """Returns the model with the weights of a kind.
 
         Args:
-            kind: "curved"; "linear", which ranks class 0 before class 1 by `slope` @ x + `bias` and class 2 last;
-                "masked", the same with class 2 at minus infinity; "constant", which always says class 0; "broken",
-                whose outputs aren't finite.
+            kind: "curved"; "raised", the same with 100 added to every logit; "linear", which ranks class 0 before class
+                1 by `slope` @ x + `bias` and class 2 last; "masked", the same with class 2 at minus infinity;
+                "constant", which always says class 0; "broken", whose outputs aren't finite.
             bias: of the linear and the masked network.
         """
         for variable in self.model.weights:
             value = self._weights[variable.path]
-            if kind != "curved" and variable.path.startswith(("line", "bend")):
+            if kind not in ("curved", "raised") and variable.path.startswith(("line", "bend")):
                 value = np.zeros(variable.shape)
             variable.assign(value)
         kernel, offset = self.model.get_layer("line").weights
         if kind in ("linear", "masked"):
             kernel.assign(np.stack([self.slope, -self.slope, 0.0 * self.slope], axis=1) / 2.0)
             offset.assign([bias / 2.0, -bias / 2.0, -50.0 if kind == "linear" else -np.inf])
+        elif kind == "raised":
+            offset.assign_add([100.0] * CLASSES)
         elif kind != "curved":
             offset.assign([1.0, 0.0, -1.0] if kind == "constant" else [1.0, np.nan, np.inf])
         return self.model

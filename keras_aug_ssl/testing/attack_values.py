@@ -114,6 +114,16 @@ def _margin(x: np.ndarray) -> np.ndarray:
     return scores[:, 0] - scores[:, 1]
 
 
+@register(LAWS, "every boundary is found", lambda subject: subject.minimal, graphs=True)
+def every_boundary_is_found(subject: AttackSubject) -> None:
+    """Where all logits are large, and their differences rounded, 19 of 20 examples are still fooled."""
+    x = pictures(60)
+    network().become("raised")
+    result = subject.run(x, network().scores(x).argmax(axis=1), "raised", bounds=WIDE)
+    if result.success.mean() < 0.95:  # a few steps need not reach them all
+        broken(f"only {result.success.sum()} of {len(x)} boundaries are found")
+
+
 @register(LAWS, "a larger ball is no harder", lambda subject: subject.has_ball, graphs=True)
 def larger_ball_is_no_harder(subject: AttackSubject) -> None:
     """On a linear model an example fooled within some epsilon is fooled within every larger one, by the same seed."""

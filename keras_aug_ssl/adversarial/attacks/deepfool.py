@@ -123,7 +123,11 @@ def rival_margins(problem: Problem, scores: tf.Tensor) -> tf.Tensor:
 
 
 def linearise(problem: Problem, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Margins (B, k) of the rivals, their gradients (B, k, n), and where the boundary is crossed; one forward pass."""
+    """Margins (B, k) of the rivals, their gradients (B, k, n), and where the boundary is crossed; one forward pass.
+
+    Margins are told from twice beyond what rounding hides: a step to the very boundary never counts as across it, and
+    the next would be of no length.
+    """
 
     def run(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -135,4 +139,6 @@ def linearise(problem: Problem, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.
 
     scores, margins, gradients = apart(run, x)
     gradients = [flat(problem.masked(problem.sound(gradient))) for gradient in gradients]
+    rounding = problem.rounding(scores)
+    margins = margins if rounding is None else margins - 2.0 * rounding[:, None]
     return margins, tf.stack(gradients, axis=1), problem.crossed(scores)

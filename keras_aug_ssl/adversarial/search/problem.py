@@ -146,12 +146,15 @@ class Problem:
 
         For searches that close in on the boundary until nothing but rounding tells the two sides apart.
         """
+        rounding = self.rounding(scores)
+        return self.fooled(scores) if rounding is None else self.fooled(scores) & (self.margin(scores) > rounding)
+
+    def rounding(self, scores: tf.Tensor) -> tf.Tensor | None:
+        """How far the same margin may come apart when it is computed in another graph or batch, (B,)."""
         if self.victim.head.kind == heads.NUMBERS:
-            return self.fooled(scores)
+            return None
         several = self.victim.head.kind == heads.LABELS
-        size = tf.reduce_max(tf.abs(scores), axis=1) if several else objectives.deciding(scores, self.y)
-        rounding = _ROUNDING * size
-        return self.fooled(scores) & (self.margin(scores) > rounding)
+        return _ROUNDING * (tf.reduce_max(tf.abs(scores), axis=1) if several else objectives.deciding(scores, self.y))
 
     def margin(self, scores: tf.Tensor) -> tf.Tensor:
         """How far beyond the boundary of the decision the scores are, (B,): positive where the model is fooled."""
